@@ -1,0 +1,64 @@
+//! Every length, count and rate a peer controls has its cap here. [P-19]
+//!
+//! Lengths are bytes, counts are items. Exceeding a cap is answered with a numbered refusal.
+
+/// Longest frame before a key was proven.
+pub const FRAME_BYTES_MAX_UNPROVEN: usize = 4 * 1024;
+/// Longest frame of any kind.
+pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Entries in one publish.
+pub const PUBLISH_ENTRIES_MAX: usize = 4_096;
+/// Sum of the encoded entries of one publish.
+pub const PUBLISH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Purged offsets named by one publish.
+pub const PUBLISH_PURGED_MAX: usize = 65_536;
+/// Access rows changed by one publish.
+pub const PUBLISH_ACCESS_MAX: usize = 2_048;
+/// Sum of the attachments of one publish.
+pub const PUBLISH_ATTACHMENT_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// One encoded entry.
+pub const ENTRY_BYTES_MAX: usize = 16 * 1024;
+/// One signed head.
+pub const HEAD_BYTES_MAX: usize = 4 * 1024;
+/// One attachment: a grant or an owner's copy.
+pub const ATTACHMENT_BYTES_MAX: usize = 16 * 1024;
+/// One encoded queue descriptor.
+pub const DESCRIPTOR_BYTES_MAX: usize = 256;
+/// Epochs a head may list.
+pub const HEAD_EPOCHS_MAX: usize = 64;
+/// Readers of one queue.
+pub const READERS_MAX: usize = 1_024;
+/// Inline value of a mutation.
+pub const INLINE_BYTES_MAX: usize = 4 * 1024;
+/// Record path.
+pub const PATH_BYTES_MAX: usize = 1_024;
+/// Headers of one mutation, names and values together.
+pub const HEADER_BYTES_MAX: usize = 1_024;
+/// Headers of one mutation.
+pub const HEADERS_MAX: usize = 16;
+/// Content type and storage name in an object reference.
+pub const REFERENCE_TEXT_BYTES_MAX: usize = 255;
+/// Entries in one chunk of a delta.
+pub const CHUNK_ENTRIES_MAX: usize = 1_024;
+/// Sum of the encoded entries of one chunk, but one entry always fits.
+pub const CHUNK_BYTES_MAX: usize = 256 * 1024;
+/// Serialized bitmap in one frame.
+pub const BITMAP_BYTES_MAX: usize = 1024 * 1024;
+/// Hashes in one inclusion proof: the height of a tree of 2^64 leaves.
+pub const PROOF_HASHES_MAX: usize = 64;
+/// Publishes of one stream that wait for their receipts.
+pub const PUBLISHES_IN_FLIGHT_MAX: usize = 64;
+/// Keys proven on one connection.
+pub const PROOFS_PER_CONNECTION_MAX: usize = 256;
+/// Streams open at once on one connection after a proof.
+pub const STREAMS_PER_CONNECTION_MAX: usize = 256;
+/// Text in a refusal or a hello.
+pub const TEXT_BYTES_MAX: usize = 512;
+/// Addresses in one invitation.
+pub const ADDRESSES_MAX: usize = 16;
+/// One broker address as text.
+pub const ADDRESS_BYTES_MAX: usize = 512;
+/// One storage locator as text.
+pub const LOCATOR_BYTES_MAX: usize = 1_024;
+/// Name a person gives to a node.
+pub const NAME_BYTES_MAX: usize = 64;
