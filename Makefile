@@ -1,0 +1,44 @@
+# Every target is one line; all of them share one release profile and one target folder, so that RocksDB compiles once.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidings
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+CARGO_ALL := --release --workspace --locked
+FROM ?= 0
+TO ?= 1000
+
+.PHONY: help demo test compile-tests build lint fmt docs sim setup clean-demo clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: build ## build, then show a broker, an owner and a reader on this machine
+	"$(CARGO_TARGET_DIR)/release/tidings" demo
+
+test: setup ## run every test
+	cargo test $(CARGO_ALL)
+
+compile-tests: setup ## compile the tests without running them
+	cargo test $(CARGO_ALL) --no-run
+
+build: setup ## build the command: $CARGO_TARGET_DIR/release/tidings
+	cargo build $(CARGO_ALL)
+
+lint: setup ## formatting and lints, warnings denied
+	cargo fmt --all --check && cargo clippy $(CARGO_ALL) --all-targets -- -D warnings
+
+fmt: ## format everything
+	cargo fmt --all
+
+docs: setup ## API documentation, warnings denied
+	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_ALL) --no-deps
+
+sim: setup ## simulate the seeds FROM=0 up to TO=1000
+	TIDINGS_SIM_FROM=$(FROM) TIDINGS_SIM_TO=$(TO) cargo test $(CARGO_ALL) --test simulation -- --nocapture
+
+setup: ## install what a fresh Debian with Rust lacks, only if it is missing
+	@.ci/setup
+
+clean-demo: ## remove what the demo left behind
+	rm -rf "$(CACHE)/demo"
+
+clean: ## remove the shared target folder, RocksDB included
+	rm -rf "$(CARGO_TARGET_DIR)"
