@@ -22,6 +22,10 @@ pub const ENTRY_BYTES_MAX: usize = 16 * 1024;
 pub const HEAD_BYTES_MAX: usize = 4 * 1024;
 /// One attachment: a grant or an owner's copy.
 pub const ATTACHMENT_BYTES_MAX: usize = 16 * 1024;
+/// One encoded access row.
+pub const ACCESS_ROW_BYTES_MAX: usize = 256;
+/// One signed acknowledgement or receipt.
+pub const SIGNED_BYTES_MAX: usize = 512;
 /// One encoded queue descriptor.
 pub const DESCRIPTOR_BYTES_MAX: usize = 256;
 /// Epochs a head may list.

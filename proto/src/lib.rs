@@ -8,6 +8,7 @@ pub mod caps;
 pub mod frames;
 pub mod ids;
 pub mod refusal;
+pub mod wire;
 
 pub use address::BrokerAddress;
 pub use frames::{Reply, Request};
@@ -15,3 +16,4 @@ pub use ids::{
     Birth, ContentHash, EntryDigest, Epoch, HeadHash, HeadNumber, HeadRank, Offset, Pseudonym, QueueId, Term, Timestamp, VerifyingKey,
 };
 pub use refusal::{Refusal, RefusalCode};
+pub use wire::FrameError;
