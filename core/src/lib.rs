@@ -1,1 +1,46 @@
-//! Core.
+//! The sealed log of Tidings as pure functions and state machines.
+//!
+//! No socket, no disk, no clock and no randomness of its own: time and [`Entropy`] are arguments. What is signed, hashed or
+//! sealed is an [`Object`] and is written by [`codec`], each for its own purpose by [`label`].
+
+pub mod access; // who may read: rows of the access list
+pub mod acknowledgement; // what a reader says it has
+pub mod card; // a node's public keys
+pub mod codec;
+pub mod cursor; // where a reader stands
+pub mod did;
+pub mod entropy;
+pub mod entry; // a sealed mutation at its place
+pub mod epoch; // content keys
+mod exchange; // sealing to an X-Wing key
+pub mod grant; // what a reader needs to open entries
+pub mod head; // what the owner signs
+pub mod history; // proofs that heads descend from each other
+pub mod invitation;
+pub mod key; // a node's secret key
+pub mod key_file;
+pub mod label;
+pub mod line; // objects as one line of text
+pub mod mutation; // what happened to a record
+pub mod path; // what a record is called
+pub mod pseudonym; // what a broker knows a reader by
+pub mod queue; // descriptor and id
+pub mod receipt; // what a broker says it has
+pub mod seal; // mutation to entry and back
+pub mod set_hash; // commitment to a set
+pub mod signed; // body and signature
+pub mod version; // which change of a record is later
+
+pub use acknowledgement::Acknowledgement;
+pub use codec::{DecodeError, Decoder, Encoder, Object};
+pub use cursor::Cursor;
+pub use entropy::Entropy;
+pub use entry::Entry;
+pub use head::{EpochCommitment, Head, QueueState, SignedHead, WriterId};
+pub use history::{Frontier, NodeIndex, ProofPlan, verify_inclusion};
+pub use label::Label;
+pub use queue::QueueDescriptor;
+pub use receipt::{Receipt, ReceiptKey};
+pub use set_hash::{SetHash, SetKind};
+pub use signed::SignedError;
+pub use version::Version;
