@@ -1,1 +1,3 @@
-//! Broker.
+//! The broker of Tidings: what decides (engine), what acts (server) and what keeps (store).
+
+pub mod store;

@@ -1,0 +1,59 @@
+//! Which appends of a group still have to be done: the compare-and-swap on heads that every store shares.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use tidings_core::head::SignedHead;
+use tidings_proto::{HeadHash, QueueId};
+
+use super::{Append, StoreError};
+
+/// The appends of `group` that are not done yet; those of one queue in their order.
+///
+/// `standing` reads the signed head that a queue stands at. Errors: its own, and `Conflict` for an append that continues another head.
+pub(super) fn outstanding<'a>(
+    group: &'a [Append],
+    standing: impl Fn(&QueueId) -> Result<Option<Bytes>, StoreError>,
+) -> Result<Vec<&'a Append>, StoreError> {
+    let mut chains: BTreeMap<QueueId, Vec<&Append>> = BTreeMap::new();
+    for append in group {
+        chains.entry(append.queue).or_default().push(append);
+    }
+    let mut outstanding = Vec::with_capacity(group.len());
+    for (queue, chain) in chains {
+        outstanding.extend(rest_of(&chain, &queue, standing(&queue)?.as_ref())?);
+    }
+    Ok(outstanding)
+}
+
+/// What of one queue's chain comes after the head that stands.
+fn rest_of<'a>(chain: &[&'a Append], queue: &QueueId, stands: Option<&Bytes>) -> Result<Vec<&'a Append>, StoreError> {
+    // The group may repeat one whose outcome was unknown: whatever leads to the head that stands is done.
+    let done = chain.iter().rposition(|append| Some(&append.row.head) == stands).map_or(0, |last| last + 1);
+    let (mut head, mut rest) = (stands, Vec::new());
+    for append in &chain[done..] {
+        if head == Some(&append.row.head) {
+            continue;
+        }
+        if hash_of(head, queue)? != append.expected {
+            return Err(conflict(queue, stands)?);
+        }
+        head = Some(&append.row.head);
+        rest.push(*append);
+    }
+    Ok(rest)
+}
+
+fn hash_of(head: Option<&Bytes>, queue: &QueueId) -> Result<Option<HeadHash>, StoreError> {
+    head.map(|bytes| parse(bytes, queue).map(|head| head.hash())).transpose()
+}
+
+fn conflict(queue: &QueueId, stands: Option<&Bytes>) -> Result<StoreError, StoreError> {
+    let head = stands.map(|bytes| parse(bytes, queue)).transpose()?;
+    Ok(StoreError::Conflict { queue: *queue, stands_at: head.map(|head| head.rank().number) })
+}
+
+/// A head of the store or of the group itself. Neither was stored if it does not parse, so the disk changed it.
+fn parse(bytes: &Bytes, queue: &QueueId) -> Result<SignedHead, StoreError> {
+    SignedHead::parse(bytes.clone()).map_err(|error| StoreError::Damaged { queue: Some(*queue), detail: format!("head: {error}") })
+}

@@ -1,0 +1,79 @@
+//! What a broker keeps, behind one trait at the level of operations.
+//!
+//! Data in, data out: no operation takes a closure or hands out a transaction, each is atomic and safe to repeat, so a
+//! store across a network fits as well as an embedded one. Which promises hold on a disk: `docs/storage.md`.
+
+mod chain;
+mod error;
+pub mod memory;
+mod rows;
+
+use bytes::Bytes;
+use roaring::RoaringTreemap;
+use tidings_core::history::NodeIndex;
+use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId, VerifyingKey};
+
+pub use error::{Cause, StoreError};
+pub use memory::MemoryStore;
+pub use rows::{Acked, Append, LiveRow, QueueRow, Scan, ScanLimit};
+
+/// Keeps queues durably.
+///
+/// Calls block; a caller on an async runtime moves them to a thread that may. Reads may run at any time beside a write and
+/// see either nothing or all of it. Answers to a list of keys come in the order of the list, one for each.
+pub trait Store: Send + Sync + 'static {
+    /// The row of a queue, or `None` if it is new here.
+    fn queue(&self, queue: &QueueId) -> Result<Option<QueueRow>, StoreError>;
+
+    /// Applies a group of publishes in order, all or none; when this answers `Ok`, they are durable. [P-7]
+    ///
+    /// Each append names the head it continues, so appends of one queue chain, also within the group. A head that already
+    /// stands is skipped, with all that lead to it in this group: repeating a group whose outcome was unknown is safe.
+    ///
+    /// # Errors
+    /// `Conflict` for the first append that continues another head than the one that stands; `Damaged` if a queue of the group
+    /// cannot be read; `Unavailable` and `Poisoned`: nothing changed in any queue. `Indeterminate`: all of it or none of it
+    /// happened.
+    fn append(&self, group: &[Append]) -> Result<(), StoreError>;
+
+    /// The live rows of these births.
+    fn live_of(&self, queue: &QueueId, births: &[Birth]) -> Result<Vec<Option<LiveRow>>, StoreError>;
+
+    /// The live rows at these offsets.
+    fn live_at(&self, queue: &QueueId, offsets: &[Offset]) -> Result<Vec<Option<LiveRow>>, StoreError>;
+
+    /// Live entries after an offset, ascending, with the head of the same snapshot; `None` if there is no such queue. [P-9]
+    fn scan(&self, queue: &QueueId, after: Offset, limit: ScanLimit) -> Result<Option<Scan>, StoreError>;
+
+    /// The live offsets up to and including `through`, and the scan after `through`, from one snapshot; `None` if there is no
+    /// such queue. [P-9]
+    fn bitmap(&self, queue: &QueueId, through: Offset, limit: ScanLimit) -> Result<Option<(RoaringTreemap, Scan)>, StoreError>;
+
+    /// Hashes of complete subtrees of the queue's history. A node outside the history of the head that stands may hold a hash of
+    /// a branch that a higher term left: ask only for nodes that the frontier covers.
+    fn history(&self, queue: &QueueId, nodes: &[NodeIndex]) -> Result<Vec<Option<[u8; 32]>>, StoreError>;
+
+    /// The encoded access row of one reader. [P-17]
+    fn access(&self, queue: &QueueId, reader: &Pseudonym) -> Result<Option<Bytes>, StoreError>;
+
+    /// All access rows of a queue, ascending by pseudonym.
+    fn access_list(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError>;
+
+    /// A grant or owner's copy by its hash.
+    fn attachment(&self, queue: &QueueId, hash: &ContentHash) -> Result<Option<Bytes>, StoreError>;
+
+    /// Keeps acknowledgements, durably when this answers `Ok`; of each reader of each queue only the one with the highest rank.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Damaged` and `Poisoned`: nothing changed. `Indeterminate`: all of it or none of it happened.
+    fn acknowledge(&self, group: &[Acked]) -> Result<(), StoreError>;
+
+    /// The newest signed acknowledgement of each reader that sent one, ascending by pseudonym.
+    fn acknowledgements(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError>;
+
+    /// Whether the operator admits this owner.
+    fn admitted(&self, owner: &VerifyingKey) -> Result<bool, StoreError>;
+
+    /// Admits an owner or no longer; durable when this answers `Ok`. Errors as with [`acknowledge`](Self::acknowledge).
+    fn admit(&self, owner: &VerifyingKey, admitted: bool) -> Result<(), StoreError>;
+}
