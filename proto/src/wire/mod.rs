@@ -4,12 +4,15 @@
 //! [`caps`](crate::caps). What comes out needs no second check. Byte fields share the frame's memory.
 
 mod bounded;
+mod buffer;
 mod fields;
 mod reply;
 mod request;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
+
+pub use buffer::FrameBuffer;
 
 use crate::caps::FRAME_BYTES_MAX;
 use crate::frames::{Reply, Request};
