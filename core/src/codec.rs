@@ -80,6 +80,11 @@ impl Encoder {
         Self::default()
     }
 
+    /// Nothing written yet. Up to `bytes` are written without moving, which leaves no copies of a secret behind.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { out: Vec::with_capacity(bytes) }
+    }
+
     /// The bytes written.
     pub fn finish(self) -> Vec<u8> {
         self.out

@@ -79,6 +79,8 @@ labels! {
     INVITATION = "invitation";
     /// Derived key: a key file's sealing key.
     KEY_FILE = "key-file";
+    /// Hash: checksum of a key file.
+    KEY_FILE_CHECKSUM = "key-file-checksum";
     /// Derived stream: randomness expanded from a seed.
     ENTROPY = "entropy";
 }

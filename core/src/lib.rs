@@ -22,25 +22,42 @@ pub mod key_file;
 pub mod label;
 pub mod line; // objects as one line of text
 pub mod mutation; // what happened to a record
+#[cfg(test)]
+mod object_laws;
 pub mod path; // what a record is called
 pub mod pseudonym; // what a broker knows a reader by
 pub mod queue; // descriptor and id
+pub mod reader; // verifies what a broker says
 pub mod receipt; // what a broker says it has
 pub mod seal; // mutation to entry and back
 pub mod set_hash; // commitment to a set
 pub mod signed; // body and signature
 pub mod version; // which change of a record is later
+pub mod writer; // signs what the owner does
 
+pub use access::{AccessRow, OwnerCopy, OwnerCopyError, Rights};
 pub use acknowledgement::Acknowledgement;
+pub use card::{Card, Fingerprint};
 pub use codec::{DecodeError, Decoder, Encoder, Object};
 pub use cursor::Cursor;
+pub use did::{Did, DidError};
 pub use entropy::Entropy;
 pub use entry::Entry;
+pub use epoch::EpochSecret;
+pub use grant::{Grant, GrantError, attachment_hash};
 pub use head::{EpochCommitment, Head, QueueState, SignedHead, WriterId};
 pub use history::{Frontier, NodeIndex, ProofPlan, verify_inclusion};
+pub use invitation::{Invitation, InvitationError};
+pub use key::{NodeKey, verify_proof};
+pub use key_file::KeyFileError;
 pub use label::Label;
+pub use line::LineError;
+pub use mutation::{Mutation, ObjectKey, ObjectReference, Operation};
+pub use path::{PathError, RecordPath};
+pub use pseudonym::PseudonymKey;
 pub use queue::QueueDescriptor;
 pub use receipt::{Receipt, ReceiptKey};
+pub use seal::{OpenError, Place, SealError};
 pub use set_hash::{SetHash, SetKind};
 pub use signed::SignedError;
 pub use version::Version;

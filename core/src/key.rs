@@ -1,0 +1,132 @@
+//! The key of a node: one seed from which everything else derives.
+
+use ed25519_dalek::SigningKey;
+use tidings_proto::VerifyingKey;
+use zeroize::Zeroizing;
+
+use crate::card::Card;
+use crate::did::Did;
+use crate::entropy::Entropy;
+use crate::exchange::ExchangeKey;
+use crate::label::Label;
+use crate::queue::QueueDescriptor;
+
+/// The only suite: Ed25519, X-Wing, XChaCha20-Poly1305, BLAKE3.
+const SUITE: u8 = 1;
+
+/// Secret key of a node, zeroized on drop.
+///
+/// Of its one 32-byte seed every key has its own label: the signing key (Ed25519), the exchange key (X-Wing), the salt of
+/// the default queue, and two keys that are only reserved: the next signing key and the recovery key. Card and descriptor
+/// commit to the reserved keys so that a later recovery flow needs no new identity. As long as they derive from the seed they
+/// protect against nobody who has it.
+#[derive(Clone)]
+pub struct NodeKey {
+    seed: Zeroizing<[u8; 32]>,
+    signing: SigningKey,
+    exchange: ExchangeKey,
+}
+
+impl NodeKey {
+    /// The node of a seed: the same seed gives the same identity and the same default queue.
+    pub fn from_seed(seed: [u8; 32]) -> Self {
+        let seed = Zeroizing::new(seed);
+        let signing = derive_signing(Label::SIGNING_KEY, &seed);
+        let exchange = ExchangeKey::from_seed(&Zeroizing::new(Label::EXCHANGE_KEY.hash(&[&*seed])));
+        Self { seed, signing, exchange }
+    }
+
+    /// A new node.
+    pub fn generate(entropy: &mut Entropy) -> Self {
+        Self::from_seed(entropy.bytes())
+    }
+
+    /// Public half of the signing key: who this node is.
+    pub fn verifying_key(&self) -> VerifyingKey {
+        public(&self.signing)
+    }
+
+    /// The verifying key as text.
+    pub fn did(&self) -> Did {
+        Did(self.verifying_key())
+    }
+
+    /// The public card, signed; the same for the same seed.
+    pub fn card(&self) -> Card {
+        Card::sign(&self.signing, self.exchange.public_key(), self.recovery_commitment())
+    }
+
+    /// Descriptor of the queue that the key alone finds again.
+    pub fn default_queue(&self) -> QueueDescriptor {
+        QueueDescriptor {
+            suite: SUITE,
+            salt: Label::QUEUE_SALT.hash(&[&*self.seed]),
+            signing_key: self.verifying_key(),
+            next_key: self.commitment(Label::NEXT_KEY),
+            recovery_key: self.recovery_commitment(),
+        }
+    }
+
+    /// Node part of the versions this node gives: the first half of its verifying key.
+    pub fn version_node(&self) -> [u8; 16] {
+        let mut node = [0; 16];
+        node.copy_from_slice(&self.verifying_key().bytes()[..16]);
+        node
+    }
+
+    /// Proves this key on a connection: a signature over its TLS exporter and the key. [P-18]
+    pub fn prove(&self, exporter: &[u8; 32]) -> [u8; 64] {
+        prove(&self.signing, exporter)
+    }
+
+    pub(crate) fn signing(&self) -> &SigningKey {
+        &self.signing
+    }
+
+    pub(crate) fn exchange(&self) -> &ExchangeKey {
+        &self.exchange
+    }
+
+    pub(crate) fn seed(&self) -> &[u8; 32] {
+        &self.seed
+    }
+
+    fn recovery_commitment(&self) -> [u8; 32] {
+        self.commitment(Label::RECOVERY_KEY)
+    }
+
+    fn commitment(&self, label: Label) -> [u8; 32] {
+        Label::KEY_COMMITMENT.hash(&[public(&derive_signing(label, &self.seed)).bytes()])
+    }
+}
+
+impl std::fmt::Debug for NodeKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NodeKey([secret])")
+    }
+}
+
+/// Whether `signature` proves `key` on the connection with this TLS exporter. A proof of another connection is false. [P-18]
+pub fn verify_proof(key: &VerifyingKey, exporter: &[u8; 32], signature: &[u8; 64]) -> bool {
+    Label::PROOF.verify(key, &proof_message(exporter, key), signature)
+}
+
+pub(crate) fn prove(key: &SigningKey, exporter: &[u8; 32]) -> [u8; 64] {
+    Label::PROOF.sign(key, &proof_message(exporter, &public(key)))
+}
+
+pub(crate) fn derive_signing(label: Label, seed: &[u8; 32]) -> SigningKey {
+    SigningKey::from_bytes(&Zeroizing::new(label.hash(&[seed])))
+}
+
+pub(crate) fn public(key: &SigningKey) -> VerifyingKey {
+    VerifyingKey::new(key.verifying_key().to_bytes())
+}
+
+/// Exporter, then key: without the key, a proof could be passed on as that of another key with the same signature.
+fn proof_message(exporter: &[u8; 32], key: &VerifyingKey) -> [u8; 64] {
+    let mut message = [0; 64];
+    message[..32].copy_from_slice(exporter);
+    message[32..].copy_from_slice(key.bytes());
+    message
+}

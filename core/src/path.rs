@@ -1,0 +1,98 @@
+//! Names of records.
+
+use std::fmt;
+use std::str::FromStr;
+
+use tidings_proto::caps::PATH_BYTES_MAX;
+
+use crate::codec::{DecodeError, Decoder, Encoder};
+
+/// Path of a record in its owner's datastore: `/favorites/color`.
+///
+/// Starts with `/`; Unicode NFC; no empty, `.` or `..` segment; no control character; no `/` at the end; at most
+/// [`PATH_BYTES_MAX`] bytes. Case is kept, and paths are compared byte by byte. `Debug` does not show it: a path is content.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordPath(String);
+
+/// Which rule a path breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PathError {
+    /// Longer than [`PATH_BYTES_MAX`].
+    #[error("a path has at most 1,024 bytes")]
+    TooLong,
+    /// Does not start with `/`.
+    #[error("a path starts with /")]
+    NotAbsolute,
+    /// Ends with `/`.
+    #[error("a path does not end with /")]
+    TrailingSlash,
+    /// Two `/` in a row.
+    #[error("a path has no empty segment")]
+    EmptySegment,
+    /// A segment is `.` or `..`.
+    #[error("a path has no segment . or ..")]
+    DotSegment,
+    /// A control character.
+    #[error("a path has no control character")]
+    ControlCharacter,
+    /// Not in Unicode normal form C: two spellings of one text would be two records.
+    #[error("a path is in Unicode normal form C")]
+    NotNormalized,
+}
+
+impl RecordPath {
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn write_in(&self, out: &mut Encoder) {
+        out.bytes(self.0.as_bytes());
+    }
+
+    pub(crate) fn read_in(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        let text = input.text(PATH_BYTES_MAX, "path")?;
+        text.parse().map_err(|_| DecodeError::Invalid("the record path breaks a rule"))
+    }
+}
+
+impl FromStr for RecordPath {
+    type Err = PathError;
+
+    fn from_str(text: &str) -> Result<Self, PathError> {
+        if text.len() > PATH_BYTES_MAX {
+            return Err(PathError::TooLong);
+        }
+        let relative = text.strip_prefix('/').ok_or(PathError::NotAbsolute)?;
+        if text.ends_with('/') {
+            return Err(PathError::TrailingSlash);
+        }
+        relative.split('/').try_for_each(check_segment)?;
+        if !unicode_normalization::is_nfc(text) {
+            return Err(PathError::NotNormalized);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for RecordPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RecordPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RecordPath([{} bytes])", self.0.len())
+    }
+}
+
+fn check_segment(segment: &str) -> Result<(), PathError> {
+    match segment {
+        "" => Err(PathError::EmptySegment),
+        "." | ".." => Err(PathError::DotSegment),
+        _ if segment.chars().any(char::is_control) => Err(PathError::ControlCharacter),
+        _ => Ok(()),
+    }
+}
