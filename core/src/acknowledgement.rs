@@ -51,3 +51,36 @@ impl Object for Acknowledgement {
         Ok(Self { queue: input.queue_id()?, reader: input.pseudonym()?, cursor: Cursor::read(input)? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object_laws::{assert_every_bit_counts, assert_one_encoding, assert_signature_covers_everything};
+    use tidings_proto::{HeadHash, HeadNumber, HeadRank, Offset, Term};
+
+    fn acknowledgement(key: &PseudonymKey) -> Acknowledgement {
+        let rank = HeadRank { term: Term::new(1), number: HeadNumber::new(5) };
+        let cursor = Cursor { rank, offset: Offset::new(9), head: HeadHash::new([3; 32]) };
+        Acknowledgement { queue: QueueId::new([2; 32]), reader: key.pseudonym(), cursor }
+    }
+
+    #[test]
+    fn an_acknowledgement_has_one_encoding() {
+        let acknowledgement = acknowledgement(&PseudonymKey::from_seed(&[1; 32]));
+        assert_one_encoding(&acknowledgement);
+        assert_every_bit_counts(&acknowledgement);
+    }
+
+    #[test]
+    fn a_signed_acknowledgement_verifies_unchanged_only() {
+        let key = PseudonymKey::from_seed(&[1; 32]);
+        assert_signature_covers_everything(&acknowledgement(&key).sign(&key), Acknowledgement::verify);
+    }
+
+    #[test]
+    fn nobody_acknowledges_for_another_reader() {
+        let victim = acknowledgement(&PseudonymKey::from_seed(&[1; 32]));
+        let forged = victim.sign(&PseudonymKey::from_seed(&[2; 32]));
+        assert_eq!(Acknowledgement::verify(&forged), Err(SignedError::Signature));
+    }
+}

@@ -45,3 +45,39 @@ impl Object for Cursor {
         Ok(cursor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object_laws::{assert_every_bit_counts, assert_one_encoding};
+    use proptest::prelude::*;
+    use tidings_proto::{HeadNumber, Term};
+
+    fn cursor(term: u64, number: u64, offset: u64, head: [u8; 32]) -> Cursor {
+        let rank = HeadRank { term: Term::new(term), number: HeadNumber::new(number) };
+        Cursor { rank, offset: Offset::new(offset), head: HeadHash::new(head) }
+    }
+
+    #[test]
+    fn the_start_of_a_queue_names_the_queue() {
+        let start = Cursor::start(&QueueId::new([7; 32]));
+        assert!(start.is_start());
+        assert_eq!(start, cursor(0, 0, 0, [7; 32]));
+        assert_one_encoding(&start);
+    }
+
+    #[test]
+    fn a_cursor_between_start_and_first_head_is_refused() {
+        for half in [cursor(1, 0, 0, [7; 32]), cursor(0, 1, 0, [7; 32]), cursor(0, 0, 1, [7; 32])] {
+            assert!(matches!(Cursor::decode(&half.encode()), Err(DecodeError::Invalid(_))));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_cursor_has_one_encoding(term in 1u64.., number in 1u64.., offset: u64, head: [u8; 32]) {
+            assert_one_encoding(&cursor(term, number, offset, head));
+            assert_every_bit_counts(&cursor(term, number, offset, head));
+        }
+    }
+}

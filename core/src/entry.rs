@@ -93,3 +93,87 @@ impl Object for Entry {
         Ok(entry)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object_laws::{assert_every_bit_counts, assert_one_encoding, flips};
+    use proptest::prelude::*;
+
+    const QUEUE: QueueId = QueueId::new([1; 32]);
+
+    fn entry(offset: u64, birth: u64, ciphertext: Vec<u8>) -> Entry {
+        Entry {
+            term: Term::new(1),
+            offset: Offset::new(offset),
+            birth: Birth::new(birth),
+            epoch: Epoch::new(2),
+            nonce: [3; 24],
+            ciphertext: ciphertext.into(),
+        }
+    }
+
+    /// [P-2] Offsets start at 1, and a birth is the offset of a first entry: never one to come.
+    #[test]
+    fn an_entry_is_born_at_or_before_its_offset() {
+        for (offset, birth) in [(0, 0), (5, 0), (5, 6)] {
+            assert!(matches!(Entry::decode(&entry(offset, birth, vec![4; 20]).encode()), Err(DecodeError::Invalid(_))));
+        }
+        assert!(Entry::decode(&entry(5, 5, vec![4; 20]).encode()).is_ok());
+    }
+
+    #[test]
+    fn terms_and_epochs_of_entries_start_at_one() {
+        let entry = entry(5, 4, vec![]);
+        for none in [Entry { term: Term::ZERO, ..entry.clone() }, Entry { epoch: Epoch::ZERO, ..entry }] {
+            assert!(matches!(Entry::decode(&none.encode()), Err(DecodeError::Invalid(_))));
+        }
+    }
+
+    /// [P-19] The cap on entries is met exactly, and one byte more is refused.
+    #[test]
+    fn the_longest_ciphertext_makes_the_longest_entry() {
+        let longest = entry(1, 1, vec![4; CIPHERTEXT_BYTES_MAX]);
+        assert_eq!(longest.encode().len(), caps::ENTRY_BYTES_MAX);
+        assert_eq!(Entry::decode(&longest.encode()), Ok(longest));
+        assert!(Entry::decode(&entry(1, 1, vec![4; CIPHERTEXT_BYTES_MAX + 1]).encode()).is_err());
+    }
+
+    #[test]
+    fn a_digest_names_one_entry_of_one_queue() {
+        let bytes = entry(5, 4, vec![4; 20]).encode();
+        let digest = entry(5, 4, vec![4; 20]).digest(&QUEUE);
+        assert_eq!(Entry::digest_of(&bytes, &QUEUE), digest);
+        assert_ne!(Entry::digest_of(&bytes, &QueueId::new([2; 32])), digest);
+        assert!(flips(&bytes).all(|other| Entry::digest_of(&other, &QUEUE) != digest));
+    }
+
+    /// [P-1] What a broker could rewrite beside the ciphertext is authenticated with it.
+    #[test]
+    fn associated_data_holds_everything_but_the_ciphertext() {
+        let entry = entry(5, 4, vec![4; 20]);
+        let data = entry.associated_data(&QUEUE);
+        let others = [
+            Entry { term: Term::new(2), ..entry.clone() },
+            Entry { offset: Offset::new(6), ..entry.clone() },
+            Entry { birth: Birth::new(3), ..entry.clone() },
+            Entry { epoch: Epoch::new(3), ..entry.clone() },
+            Entry { nonce: [4; 24], ..entry.clone() },
+        ];
+        assert!(others.iter().all(|other| other.associated_data(&QUEUE) != data));
+        assert_ne!(entry.associated_data(&QueueId::new([2; 32])), data);
+        assert_eq!(Entry { ciphertext: Bytes::new(), ..entry.clone() }.associated_data(&QUEUE), data);
+    }
+
+    #[test]
+    fn every_bit_of_an_entry_counts() {
+        assert_every_bit_counts(&entry(5, 4, vec![4; 20]));
+    }
+
+    proptest! {
+        #[test]
+        fn an_entry_has_one_encoding(birth in 1u64..1 << 40, later in 0u64..1 << 40, ciphertext in prop::collection::vec(any::<u8>(), 0..300)) {
+            assert_one_encoding(&entry(birth + later, birth, ciphertext));
+        }
+    }
+}

@@ -253,3 +253,6 @@ fn read_state(input: &mut Decoder<'_>) -> Result<QueueState, DecodeError> {
         _ => Err(DecodeError::Invalid("a queue is open or closed")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -183,3 +183,171 @@ fn leaf_hash(leaf: &[u8; 32]) -> [u8; 32] {
 fn parent_hash(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
     Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object_laws::{assert_every_bit_counts, assert_one_encoding};
+    use ct_merkle::mem_backed_tree::MemoryBackedTree;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    /// The tree of `leaves` leaves with all rows, beside the same tree by ct-merkle.
+    struct Model {
+        frontier: Frontier,
+        rows: HashMap<NodeIndex, [u8; 32]>,
+        reference: MemoryBackedTree<Sha256, [u8; 32]>,
+    }
+
+    impl Model {
+        fn new(leaves: u64) -> Self {
+            let (frontier, rows) = Frontier::start(&QueueId::new(leaf(0)));
+            let mut model = Self { frontier, rows: rows.into_iter().collect(), reference: MemoryBackedTree::new() };
+            model.reference.push(leaf(0));
+            (1..leaves).for_each(|number| model.append(number));
+            model
+        }
+
+        fn append(&mut self, number: u64) {
+            self.rows.extend(self.frontier.append(&leaf(number)));
+            self.reference.push(leaf(number));
+        }
+
+        fn prove(&self, index: u64) -> Vec<[u8; 32]> {
+            let plan = ProofPlan::new(index, self.frontier.leaves()).expect("the leaf is in the tree");
+            let rows: Vec<_> = plan.nodes().iter().map(|node| self.rows[node]).collect();
+            plan.assemble(&rows).expect("every row is there")
+        }
+
+        fn reference_root(&self) -> [u8; 32] {
+            (*self.reference.root().as_bytes()).into()
+        }
+
+        fn verifies(&self, index: u64, leaf: &[u8; 32], proof: &[[u8; 32]]) -> bool {
+            verify_inclusion(&self.frontier.root(), self.frontier.leaves(), index, leaf, proof)
+        }
+    }
+
+    fn leaf(number: u64) -> [u8; 32] {
+        Sha256::digest(number.to_be_bytes()).into()
+    }
+
+    #[test]
+    fn roots_and_proofs_of_every_small_tree_are_those_of_rfc_6962() {
+        let mut model = Model::new(1);
+        for leaves in 1..=70 {
+            assert_eq!(model.frontier.leaves(), leaves);
+            assert_eq!(model.frontier.root(), model.reference_root());
+            for index in 0..leaves {
+                let proof = model.prove(index);
+                assert_eq!(proof.concat(), model.reference.prove_inclusion(index as usize).as_bytes());
+                assert!(model.verifies(index, &leaf(index), &proof));
+            }
+            model.append(leaves);
+        }
+    }
+
+    #[test]
+    fn a_proof_shows_its_leaf_at_its_place_under_its_root_only() {
+        let model = Model::new(21);
+        for index in 0..21 {
+            let proof = model.prove(index);
+            assert!(!model.verifies(index, &leaf(99), &proof));
+            assert!((0..25).filter(|other| *other != index).all(|other| !model.verifies(other, &leaf(index), &proof)));
+            assert!(!verify_inclusion(&leaf(0), 21, index, &leaf(index), &proof));
+            assert!(!model.verifies(index, &leaf(index), &proof[1..]));
+            assert!(!model.verifies(index, &leaf(index), &[proof.as_slice(), &[[0; 32]]].concat()));
+        }
+    }
+
+    #[test]
+    fn every_hash_of_a_proof_counts() {
+        let model = Model::new(21);
+        let proof = model.prove(5);
+        for wrong in 0..proof.len() {
+            let mut changed = proof.clone();
+            changed[wrong][31] ^= 1;
+            assert!(!model.verifies(5, &leaf(5), &changed));
+        }
+    }
+
+    /// The row of a leaf answers which head had that number.
+    #[test]
+    fn rows_at_level_zero_are_the_leaves() {
+        let model = Model::new(21);
+        assert!((0..21).all(|number| model.rows[&NodeIndex::leaf(number)] == leaf(number)));
+    }
+
+    #[test]
+    fn a_tree_keeps_fewer_than_two_rows_for_each_leaf() {
+        assert_eq!(Model::new(64).rows.len(), 127);
+    }
+
+    #[test]
+    fn no_proof_is_planned_for_a_leaf_outside_the_tree() {
+        assert_eq!(ProofPlan::new(0, 0), None);
+        assert_eq!(ProofPlan::new(7, 7), None);
+        assert_eq!(ProofPlan::new(7, HISTORY_LEAVES_MAX + 1), None);
+    }
+
+    #[test]
+    fn a_proof_needs_exactly_its_rows() {
+        let plan = ProofPlan::new(3, 7).expect("the leaf is in the tree");
+        assert_eq!(plan.assemble(&vec![[0; 32]; plan.nodes().len() - 1]), None);
+        assert_eq!(plan.assemble(&vec![[0; 32]; plan.nodes().len() + 1]), None);
+    }
+
+    /// [P-19] A head number is a peer's to choose; ct-merkle alone panics on the largest.
+    #[test]
+    fn absurd_sizes_and_proofs_are_false_and_no_panic() {
+        for leaves in [0, HISTORY_LEAVES_MAX - 1, HISTORY_LEAVES_MAX, HISTORY_LEAVES_MAX + 1, (1 << 63) + 1, u64::MAX] {
+            for index in [0, 1, leaves / 2, leaves.saturating_sub(1), leaves, u64::MAX] {
+                for hashes in [0, 1, 61, 62, 63, 64, 65, 1000] {
+                    assert!(!verify_inclusion(&leaf(0), leaves, index, &leaf(1), &vec![[0; 32]; hashes]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_tree_is_planned_within_the_cap_of_proofs() {
+        for (index, leaves) in [(0, HISTORY_LEAVES_MAX), (0, HISTORY_LEAVES_MAX - 1), (HISTORY_LEAVES_MAX - 2, HISTORY_LEAVES_MAX - 1)] {
+            let plan = ProofPlan::new(index, leaves).expect("the leaf is in the tree");
+            assert!(plan.parts.len() <= caps::PROOF_HASHES_MAX);
+            assert!(plan.nodes().len() <= 126);
+        }
+    }
+
+    #[test]
+    fn a_frontier_has_one_encoding() {
+        for leaves in [1, 2, 21, 64] {
+            assert_one_encoding(&Model::new(leaves).frontier);
+        }
+        assert_every_bit_counts(&Model::new(7).frontier);
+    }
+
+    #[test]
+    fn a_frontier_without_leaves_or_with_too_many_is_refused() {
+        let none = [&[1u8][..], &0u64.to_be_bytes()].concat();
+        let many = [&[1u8][..], &(HISTORY_LEAVES_MAX + 1).to_be_bytes(), &[0; 64]].concat();
+        for bytes in [none, many] {
+            assert!(matches!(Frontier::decode(&bytes), Err(DecodeError::Invalid(_))));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn roots_and_proofs_of_large_trees_are_those_of_rfc_6962(leaves in 71u64..5000, indices in prop::collection::vec(any::<prop::sample::Index>(), 20)) {
+            let model = Model::new(leaves);
+            prop_assert_eq!(model.frontier.root(), model.reference_root());
+            for index in indices.iter().map(|index| index.index(leaves as usize) as u64) {
+                let proof = model.prove(index);
+                let reference = model.reference.prove_inclusion(index as usize);
+                prop_assert_eq!(proof.concat(), reference.as_bytes());
+                prop_assert!(model.verifies(index, &leaf(index), &proof));
+                prop_assert!(!model.verifies(index, &leaf(index + 1), &proof));
+            }
+        }
+    }
+}

@@ -55,3 +55,34 @@ impl Object for QueueDescriptor {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object_laws::{assert_every_bit_counts, assert_one_encoding, flips};
+
+    fn descriptor() -> QueueDescriptor {
+        QueueDescriptor { suite: SUITE, salt: [1; 32], signing_key: VerifyingKey::new([2; 32]), next_key: [3; 32], recovery_key: [0; 32] }
+    }
+
+    #[test]
+    fn a_descriptor_has_one_encoding() {
+        assert_one_encoding(&descriptor());
+        assert_every_bit_counts(&descriptor());
+    }
+
+    #[test]
+    fn no_other_descriptor_has_the_same_id() {
+        let id = descriptor().id();
+        for other in flips(&descriptor().encode()).filter_map(|bytes| QueueDescriptor::decode(&bytes).ok()) {
+            assert_ne!(other.id(), id);
+        }
+    }
+
+    /// [P-20] Another suite may be right; a newer build could read it.
+    #[test]
+    fn an_unknown_suite_is_too_new() {
+        let newer = QueueDescriptor { suite: 2, ..descriptor() };
+        assert_eq!(QueueDescriptor::decode(&newer.encode()), Err(DecodeError::TooNew { object: "queue suite", found: 2 }));
+    }
+}

@@ -80,3 +80,45 @@ impl std::fmt::Debug for ReceiptKey {
         f.write_str("ReceiptKey([secret])")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object_laws::{assert_every_bit_counts, assert_one_encoding, assert_signature_covers_everything};
+    use tidings_proto::{HeadNumber, Term};
+
+    fn receipt() -> Receipt {
+        let rank = HeadRank { term: Term::new(1), number: HeadNumber::new(5) };
+        Receipt { queue: QueueId::new([2; 32]), rank, head: HeadHash::new([3; 32]), since: Timestamp::new(1_700_000_000_000) }
+    }
+
+    #[test]
+    fn a_receipt_has_one_encoding() {
+        assert_one_encoding(&receipt());
+        assert_every_bit_counts(&receipt());
+    }
+
+    #[test]
+    fn a_signed_receipt_verifies_unchanged_only() {
+        let key = ReceiptKey::from_seed([1; 32]);
+        assert_signature_covers_everything(&receipt().sign(&key), |bytes| Receipt::verify(bytes, &key.verifying_key()));
+    }
+
+    #[test]
+    fn a_receipt_of_another_broker_is_refused() {
+        let signed = receipt().sign(&ReceiptKey::from_seed([1; 32]));
+        let other = ReceiptKey::from_seed([2; 32]).verifying_key();
+        assert_eq!(Receipt::verify(&signed, &other), Err(SignedError::Signature));
+    }
+
+    #[test]
+    fn there_is_no_receipt_for_no_head() {
+        let nothing = Receipt { rank: HeadRank::default(), ..receipt() };
+        assert!(matches!(Receipt::decode(&nothing.encode()), Err(DecodeError::Invalid(_))));
+    }
+
+    #[test]
+    fn a_receipt_key_does_not_show_in_logs() {
+        assert_eq!(format!("{:?}", ReceiptKey::from_seed([1; 32])), "ReceiptKey([secret])");
+    }
+}

@@ -103,3 +103,61 @@ impl std::fmt::Debug for SetHash {
 fn lanes_of(bytes: &[u8; SET_STATE_BYTES]) -> impl Iterator<Item = u16> {
     bytes.as_chunks::<2>().0.iter().map(|lane| u16::from_be_bytes(*lane))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn set_of<'a>(elements: impl IntoIterator<Item = &'a [u8; 32]>) -> SetHash {
+        let mut set = SetHash::new(SetKind::Live);
+        elements.into_iter().for_each(|element| set.add(element));
+        set
+    }
+
+    #[test]
+    fn the_empty_set_is_all_zero() {
+        assert_eq!(SetHash::new(SetKind::Live).state(), [0; SET_STATE_BYTES]);
+    }
+
+    #[test]
+    fn the_same_elements_of_another_kind_give_another_root() {
+        let mut access = SetHash::new(SetKind::Access);
+        assert_ne!(access.root(), set_of([]).root());
+        access.add(&[1; 32]);
+        assert_ne!(access.state(), set_of([&[1; 32]]).state());
+    }
+
+    /// A set is no multiset: the caller keeps elements distinct, and a copy would show in the root.
+    #[test]
+    fn an_element_twice_is_not_an_element_once() {
+        assert_ne!(set_of([&[1; 32], &[1; 32]]).root(), set_of([&[1; 32]]).root());
+    }
+
+    #[test]
+    fn a_set_shows_no_more_than_its_root_in_logs() {
+        assert!(format!("{:?}", set_of([&[1; 32]])).len() < 32);
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_elements_does_not_matter(elements in prop::collection::vec(any::<[u8; 32]>(), 0..8).prop_flat_map(|all| (Just(all.clone()), Just(all).prop_shuffle()))) {
+            prop_assert_eq!(set_of(&elements.0).root(), set_of(&elements.1).root());
+        }
+
+        #[test]
+        fn removing_undoes_adding(kept: [[u8; 32]; 3], gone: [u8; 32]) {
+            let mut set = set_of(kept.iter().chain([&gone]));
+            prop_assert_ne!(&set, &set_of(&kept));
+            set.remove(&gone);
+            prop_assert_eq!(set, set_of(&kept));
+        }
+
+        #[test]
+        fn a_state_continues_where_it_was(kept: [[u8; 32]; 3], added: [u8; 32]) {
+            let mut continued = SetHash::from_state(SetKind::Live, &set_of(&kept).state());
+            continued.add(&added);
+            prop_assert_eq!(continued, set_of(kept.iter().chain([&added])));
+        }
+    }
+}

@@ -39,3 +39,22 @@ pub(crate) fn verify(bytes: &[u8], label: Label, key: &VerifyingKey) -> Result<(
     let (body, signature) = split(bytes)?;
     if label.verify(key, body, signature) { Ok(()) } else { Err(SignedError::Signature) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shorter_than_a_signature_is_truncated() {
+        assert_eq!(split(&[0; 63]), Err(DecodeError::Truncated("signature")));
+    }
+
+    #[test]
+    fn a_body_signed_for_another_purpose_is_refused() {
+        let key = SigningKey::from_bytes(&[1; 32]);
+        let public = VerifyingKey::new(key.verifying_key().to_bytes());
+        let signed = append(b"body".to_vec(), Label::HEAD, &key);
+        assert_eq!(verify(&signed, Label::HEAD, &public), Ok(()));
+        assert_eq!(verify(&signed, Label::RECEIPT, &public), Err(SignedError::Signature));
+    }
+}

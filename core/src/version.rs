@@ -42,3 +42,45 @@ impl Version {
         Ok(Self { clock: input.u64("version clock")?, node: input.array("version node")? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_version_starts_with_the_wall_clock() {
+        let version = Version::after(Version::ZERO, Timestamp::new(1_700_000_000_000), [1; 16]);
+        assert_eq!(version, Version { clock: 1_700_000_000_000 << 16, node: [1; 16] });
+    }
+
+    #[test]
+    fn versions_of_one_millisecond_count_up() {
+        let first = Version::after(Version::ZERO, Timestamp::new(5), [1; 16]);
+        assert_eq!(Version::after(first, Timestamp::new(5), [1; 16]).clock, first.clock + 1);
+    }
+
+    #[test]
+    fn the_end_of_the_range_stops_no_writer() {
+        let last = Version { clock: u64::MAX, node: [9; 16] };
+        assert_eq!(Version::after(last, Timestamp::new(u64::MAX), [1; 16]).clock, u64::MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn a_version_is_later_than_the_last_whatever_the_clock_says(clock in 0..u64::MAX, now: u64, node: [u8; 16], other: [u8; 16]) {
+            let last = Version { clock, node: other };
+            prop_assert!(Version::after(last, Timestamp::new(now), node) > last);
+        }
+
+        #[test]
+        fn a_version_reads_as_written(clock: u64, node: [u8; 16]) {
+            let (version, mut out) = (Version { clock, node }, Encoder::new());
+            version.write_in(&mut out);
+            let bytes = out.finish();
+            prop_assert_eq!(bytes.len(), 24);
+            prop_assert_eq!(Version::read_in(&mut Decoder::new(&bytes)), Ok(version));
+            prop_assert!(Version::read_in(&mut Decoder::new(&bytes[..23])).is_err());
+        }
+    }
+}
