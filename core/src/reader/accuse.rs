@@ -1,0 +1,147 @@
+//! From a contradiction to a verdict. [P-14]
+
+use bytes::Bytes;
+use tidings_proto::caps::TEXT_BYTES_MAX;
+use tidings_proto::{Birth, Offset};
+
+use super::store::PAGE;
+use super::verdict::EVIDENCE_ENTRIES_MAX;
+use super::{Evidence, Fault, Finding, Reader, ReaderStore, Staging, Step, Verdict};
+use crate::cursor::Cursor;
+use crate::head::SignedHead;
+use crate::set_hash::{SetHash, SetKind};
+
+type Leaf = Option<([u8; 32], Vec<[u8; 32]>)>;
+
+impl Reader {
+    /// What a connection sent contradicts itself or the owner's signature.
+    ///
+    /// The first time everything staged is dropped and read once more from the cursor at this broker alone: something staged
+    /// earlier, perhaps from another broker, may have been the lie. The second time it is this broker's.
+    pub(super) fn contradiction<S: ReaderStore>(&mut self, fault: Fault, store: &mut S) -> Result<Step, S::Error> {
+        let broker = self.attempt.as_ref().map(|attempt| attempt.broker.clone()).unwrap_or_default();
+        if self.suspect.as_ref() == Some(&broker) {
+            let newest = self.attempt.as_ref().and_then(|attempt| attempt.head()).cloned();
+            return self.find(Verdict::Withheld, &fault.to_string(), newest.as_ref(), None, store);
+        }
+        if !self.own_state_matches(store)? {
+            return self.rebuild(store);
+        }
+        self.drop_staging(store)?;
+        self.attempt = None;
+        self.suspect = Some(broker);
+        Ok(Step::Restart(fault))
+    }
+
+    /// A signed head proves by itself what is wrong.
+    pub(super) fn accuse<S: ReaderStore>(
+        &mut self,
+        verdict: Verdict,
+        detail: &str,
+        head: &SignedHead,
+        leaf: Leaf,
+        store: &mut S,
+    ) -> Result<Step, S::Error> {
+        self.find(verdict, detail, Some(head), leaf, store)
+    }
+
+    /// A version this build does not know is nobody's fault. [P-20]
+    pub(super) fn too_new(&mut self, object: &str) -> Step {
+        self.attempt = None;
+        let detail = format!("the broker sent a newer version of: {object}; this build is too old for the queue");
+        Step::Verdict(Box::new(Finding { verdict: Verdict::TooNew, detail, evidence: None }))
+    }
+
+    pub(super) fn drop_staging<S: ReaderStore>(&mut self, store: &mut S) -> Result<(), S::Error> {
+        self.staging = Staging { position: self.cursor.offset, stamp: self.staging.stamp, floor: None };
+        store.clear_staged()
+    }
+
+    fn find<S: ReaderStore>(
+        &mut self,
+        verdict: Verdict,
+        detail: &str,
+        head: Option<&SignedHead>,
+        leaf: Leaf,
+        store: &mut S,
+    ) -> Result<Step, S::Error> {
+        if !self.own_state_matches(store)? {
+            return self.rebuild(store);
+        }
+        let evidence = self.evidence(verdict, detail, head, leaf, store)?;
+        self.drop_staging(store)?;
+        self.attempt = None;
+        Ok(Step::Verdict(Box::new(Finding { verdict, detail: detail.to_owned(), evidence: Some(evidence) })))
+    }
+
+    fn evidence<S: ReaderStore>(
+        &self,
+        verdict: Verdict,
+        detail: &str,
+        head: Option<&SignedHead>,
+        leaf: Leaf,
+        store: &S,
+    ) -> Result<Evidence, S::Error> {
+        let first = self.attempt.as_ref().and_then(|attempt| attempt.first());
+        let mut announced: Vec<Bytes> = [first, head].into_iter().flatten().map(|head| head.bytes().clone()).collect();
+        announced.dedup();
+        let broker = self.attempt.as_ref().map(|attempt| attempt.broker.as_str()).unwrap_or_default();
+        let mut staged = Vec::new();
+        let mut after = Birth::ZERO;
+        while staged.len() < EVIDENCE_ENTRIES_MAX {
+            let rows = store.staged_after(after, PAGE.min(EVIDENCE_ENTRIES_MAX - staged.len()))?;
+            let Some(last) = rows.last() else { break };
+            after = last.birth;
+            staged.extend(rows.iter().map(|row| (row.offset, row.birth, row.digest)));
+        }
+        Ok(Evidence {
+            verdict,
+            broker: broker.chars().take(TEXT_BYTES_MAX / 4).collect(),
+            as_of: self.head.as_ref().map(|head| head.head().time).unwrap_or_default(),
+            detail: detail.to_owned(),
+            descriptor: self.descriptor.clone(),
+            verified: self.head.as_ref().map(|head| head.bytes().clone()).unwrap_or_default(),
+            announced,
+            leaf,
+            staged,
+            stamp: self.staging.stamp,
+        })
+    }
+
+    /// Before anybody is accused: is the held set the one that the verified head signs?
+    fn own_state_matches<S: ReaderStore>(&self, store: &S) -> Result<bool, S::Error> {
+        let (mut live, mut count) = (SetHash::new(SetKind::Live), 0u64);
+        let mut after = Birth::ZERO;
+        loop {
+            let rows = store.held_after(after, PAGE)?;
+            let Some(last) = rows.last() else { break };
+            after = last.birth;
+            rows.iter().for_each(|row| live.add(row.digest.bytes()));
+            count += rows.len() as u64;
+        }
+        let signed = match &self.head {
+            Some(head) => head.head().live_root == live.root() && head.head().live_count == count && head.cursor() == self.cursor,
+            None => count == 0 && self.cursor.is_start(),
+        };
+        Ok(signed && live == self.live && count == self.live_count)
+    }
+
+    /// The own state is damaged: set it aside, read again from zero, give the net difference once that is verified.
+    ///
+    /// The highest rank seen stays: damage must not let an older head in.
+    fn rebuild<S: ReaderStore>(&mut self, store: &mut S) -> Result<Step, S::Error> {
+        if !self.rebuilding {
+            store.set_aside()?;
+        }
+        self.rebuilding = true;
+        self.cursor = Cursor::start(&self.queue);
+        self.head = None;
+        self.live = SetHash::new(SetKind::Live);
+        self.live_count = 0;
+        self.attempt = None;
+        self.suspect = None;
+        store.clear_staged()?;
+        self.staging = Staging { position: Offset::ZERO, stamp: self.staging.stamp, floor: None };
+        Ok(Step::LocalDamage)
+    }
+}

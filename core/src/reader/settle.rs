@@ -1,0 +1,244 @@
+//! Settling: the held set and what is staged become the set that a head signs, or nothing changes. [P-11, P-12, P-15]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use tidings_proto::{Birth, Offset};
+
+use super::attempt::BitmapState;
+use super::change::{Change, ChangeKind};
+use super::store::PAGE;
+use super::{Accepted, Fault, HeldKind, HeldRow, Reader, ReaderStore, StagedRow, Staging, Step};
+use crate::codec::Object;
+use crate::entry::Entry;
+use crate::epoch::EpochSecret;
+use crate::head::{Head, SignedHead};
+use crate::mutation::Operation;
+use crate::path::RecordPath;
+use crate::seal::open;
+use crate::set_hash::SetHash;
+
+/// A set that equals what the head signs, and the held rows that are not in it.
+struct Settled {
+    live: SetHash,
+    count: u64,
+    gone: BTreeSet<Birth>,
+}
+
+/// What the application saw of each record that a delta touches: offset, and whether there was a value.
+type Before = BTreeMap<RecordPath, Option<(Offset, bool)>>;
+
+impl Reader {
+    /// The stream reached the newest offset at the announced head.
+    pub(super) fn settle<S: ReaderStore>(&mut self, store: &mut S) -> Result<Step, S::Error> {
+        let Some(head) = self.attempt.as_ref().and_then(|attempt| attempt.head()).cloned() else { return Ok(Step::Continue) };
+        if self.needs_bitmap(head.head(), store)? {
+            return Ok(self.ask_bitmap());
+        }
+        // Sealed until here: a set is verified before anything in it is opened. [P-11]
+        let Some(settled) = self.settled(head.head(), store)? else { return self.contradiction(Fault::Set, store) };
+        if !self.holds_secrets(head.head(), store)? {
+            return self.contradiction(Fault::GrantMissing, store);
+        }
+        let changes = self.apply(&head, &settled.gone, store)?;
+        Ok(Step::Accepted(self.move_to(head, settled, changes)))
+    }
+
+    /// A floor above the witness may have purged what is held or staged; so may one that passes a row whose kind is not known.
+    fn needs_bitmap<S: ReaderStore>(&self, head: &Head, store: &S) -> Result<bool, S::Error> {
+        let Some(attempt) = &self.attempt else { return Ok(false) };
+        if head.floor > attempt.witness {
+            return Ok(true);
+        }
+        let settled = self.floor().max(attempt.bitmap_floor);
+        if head.floor <= settled {
+            return Ok(false);
+        }
+        let ending = store.ending_through(head.floor)?;
+        Ok(ending.iter().any(|row| row.kind == HeldKind::Quarantined && row.offset > settled))
+    }
+
+    fn ask_bitmap(&mut self) -> Step {
+        match self.attempt.as_mut().map(|attempt| &mut attempt.bitmap) {
+            // Asked already: the answer is on its way behind chunks that were sent before it.
+            Some(BitmapState::Asked { .. }) | None => Step::Continue,
+            Some(idle) => {
+                *idle = BitmapState::Asked { live: Default::default(), through: Offset::ZERO };
+                Step::AskBitmap
+            }
+        }
+    }
+
+    /// Held minus dropped minus held tombstones at or below the floor, plus staged, newest for each birth.
+    fn settled<S: ReaderStore>(&self, head: &Head, store: &S) -> Result<Option<Settled>, S::Error> {
+        let mut gone = self.attempt.as_ref().map(|attempt| attempt.dropped.clone()).unwrap_or_default();
+        if head.floor > self.floor() {
+            let ending = store.ending_through(head.floor)?;
+            gone.extend(ending.iter().filter(|row| row.kind == HeldKind::Tombstone).map(|row| row.birth));
+        }
+        let (mut live, mut added, mut removed) = (self.live.clone(), 0u64, 0u64);
+        for birth in &gone {
+            if let Some(row) = store.held(*birth)? {
+                live.remove(row.digest.bytes());
+                removed += 1;
+            }
+        }
+        let mut after = Birth::ZERO;
+        loop {
+            let rows = store.staged_after(after, PAGE)?;
+            let Some(last) = rows.last() else { break };
+            after = last.birth;
+            for row in &rows {
+                if let Some(old) = store.held(row.birth)?.filter(|old| !gone.contains(&old.birth)) {
+                    live.remove(old.digest.bytes());
+                    removed += 1;
+                }
+                live.add(row.digest.bytes());
+                added += 1;
+            }
+        }
+        let Some(count) = (self.live_count + added).checked_sub(removed) else { return Ok(None) };
+        let equal = count == head.live_count && live.root() == head.live_root;
+        Ok(equal.then_some(Settled { live, count, gone }))
+    }
+
+    /// Every staged entry's epoch has a secret, and every secret is the one the owner committed to.
+    fn holds_secrets<S: ReaderStore>(&self, head: &Head, store: &S) -> Result<bool, S::Error> {
+        let committed = |secret: &EpochSecret| {
+            let listed = head.epochs.iter().find(|listed| listed.epoch == secret.epoch);
+            listed.is_none_or(|listed| listed.commitment == secret.commitment(&self.queue))
+        };
+        if !self.secrets.iter().all(committed) {
+            return Ok(false);
+        }
+        let mut after = Birth::ZERO;
+        loop {
+            let rows = store.staged_after(after, PAGE)?;
+            let Some(last) = rows.last() else { return Ok(true) };
+            after = last.birth;
+            let known = |row: &StagedRow| {
+                let epoch = Entry::decode(&row.entry).map(|entry| entry.epoch);
+                epoch.is_ok_and(|epoch| self.secret(epoch).is_some() && head.epochs.iter().any(|listed| listed.epoch == epoch))
+            };
+            if !rows.iter().all(known) {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn secret(&self, epoch: tidings_proto::Epoch) -> Option<&EpochSecret> {
+        self.secrets.iter().find(|secret| secret.epoch == epoch)
+    }
+
+    /// Writes the verified set to the store, and the net change of each record. Gives the number of changes.
+    fn apply<S: ReaderStore>(&self, head: &SignedHead, gone: &BTreeSet<Birth>, store: &mut S) -> Result<u64, S::Error> {
+        let mut before = Before::new();
+        for birth in gone {
+            if let Some(row) = store.held(*birth)? {
+                self.remember(&row.path, &mut before, store)?;
+                store.remove_held(*birth)?;
+            }
+        }
+        let mut after = Birth::ZERO;
+        loop {
+            let rows = store.staged_after(after, PAGE)?;
+            let Some(last) = rows.last() else { break };
+            after = last.birth;
+            for row in rows {
+                let old = store.held(row.birth)?;
+                let row = self.opened(row, old.as_ref());
+                self.remember(&old.and_then(|old| old.path), &mut before, store)?;
+                self.remember(&row.path, &mut before, store)?;
+                store.put_held(row)?;
+            }
+        }
+        store.clear_staged()?;
+        if self.rebuilding {
+            for path in store.aside_paths()? {
+                self.remember(&Some(path), &mut before, store)?;
+            }
+            store.clear_aside()?;
+        }
+        hand_out(before, head, store)
+    }
+
+    fn remember<S: ReaderStore>(&self, path: &Option<RecordPath>, before: &mut Before, store: &S) -> Result<(), S::Error> {
+        let Some(path) = path.as_ref().filter(|path| !before.contains_key(path)) else { return Ok(()) };
+        let row = if self.rebuilding { store.aside(path)? } else { store.winner(path)? };
+        before.insert(path.clone(), row.map(|row| (row.offset, row.kind == HeldKind::Value)));
+        Ok(())
+    }
+
+    /// What a verified entry says. One that does not open, or names another path than its birth had, is kept sealed. [P-15]
+    fn opened(&self, row: StagedRow, old: Option<&HeldRow>) -> HeldRow {
+        let entry = Entry::decode(&row.entry).ok();
+        let term = entry.as_ref().map(|entry| entry.term).unwrap_or_default();
+        let mutation = entry.and_then(|entry| open(self.secret(entry.epoch)?, &self.queue, &entry).ok());
+        let known = old.and_then(|old| old.path.as_ref());
+        let held = |kind, path, bytes| HeldRow { birth: row.birth, offset: row.offset, term, digest: row.digest, kind, path, bytes };
+        match mutation {
+            Some(mutation) if known.is_none_or(|path| *path == mutation.path) => {
+                let kind = if mutation.operation == Operation::Delete { HeldKind::Tombstone } else { HeldKind::Value };
+                held(kind, Some(mutation.path.clone()), Bytes::from(mutation.encode()))
+            }
+            _ => held(HeldKind::Quarantined, None, row.entry.clone()),
+        }
+    }
+
+    fn move_to(&mut self, head: SignedHead, settled: Settled, changes: u64) -> Accepted {
+        let cursor = head.cursor();
+        self.cursor = cursor;
+        self.live = settled.live;
+        self.live_count = settled.count;
+        self.secrets
+            .retain(|secret| head.head().epochs.iter().any(|listed| listed.epoch == secret.epoch) || secret.epoch > head.head().epoch);
+        self.staging = Staging { position: cursor.offset, stamp: self.staging.stamp, floor: Some(head.head().floor) };
+        self.rebuilding = false;
+        self.suspect = None;
+        let signed_at = head.head().time;
+        let (mut entries, mut bytes, mut caught_up) = (0, 0, false);
+        if let Some(attempt) = &mut self.attempt {
+            (entries, bytes) = (std::mem::take(&mut attempt.entries), std::mem::take(&mut attempt.bytes));
+            caught_up = attempt.first().is_some_and(|first| cursor.rank >= first.rank());
+            attempt.dropped.clear();
+            // Whatever is staged from now on was read at this head or a newer one.
+            attempt.witness = cursor.offset;
+        }
+        self.head = Some(head);
+        Accepted { cursor, signed_at, caught_up, entries, bytes, changes }
+    }
+
+    pub(super) fn floor(&self) -> Offset {
+        self.head.as_ref().map_or(Offset::ZERO, |head| head.head().floor)
+    }
+}
+
+/// Compares what the application saw with what it sees now.
+fn hand_out<S: ReaderStore>(before: Before, head: &SignedHead, store: &mut S) -> Result<u64, S::Error> {
+    let mut changes = 0;
+    for (path, before) in before {
+        let now = store.winner(&path)?;
+        if let Some(change) = net_change(path, before, now, head) {
+            store.change(change)?;
+            changes += 1;
+        }
+    }
+    Ok(changes)
+}
+
+fn net_change(path: RecordPath, before: Option<(Offset, bool)>, now: Option<HeldRow>, head: &SignedHead) -> Option<Change> {
+    let existed = before.is_some_and(|(_, existed)| existed);
+    let exists = now.as_ref().is_some_and(|row| row.kind == HeldKind::Value);
+    let same = before.map(|(offset, _)| offset) == now.as_ref().map(|row| row.offset);
+    let kind = match (existed, exists) {
+        (false, false) => return None,
+        (true, true) if same => return None,
+        (false, true) => ChangeKind::Create,
+        (true, true) => ChangeKind::Update,
+        (true, false) => ChangeKind::Delete,
+    };
+    Some(match now {
+        Some(row) => Change { path, kind, term: row.term, offset: row.offset, mutation: row.bytes },
+        None => Change { path, kind, term: head.rank().term, offset: head.head().offset, mutation: Bytes::new() },
+    })
+}

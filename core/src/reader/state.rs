@@ -1,0 +1,81 @@
+//! The reader as one durable row.
+
+use tidings_proto::caps::{ATTACHMENT_BYTES_MAX, HEAD_BYTES_MAX, HEAD_EPOCHS_MAX, LOCATOR_BYTES_MAX};
+use tidings_proto::{HeadRank, Offset};
+
+use super::{Reader, Staging};
+use crate::codec::{DecodeError, Decoder, Encoder, Object};
+use crate::cursor::Cursor;
+use crate::epoch::EpochSecret;
+use crate::head::SignedHead;
+use crate::queue::QueueDescriptor;
+use crate::set_hash::{SetHash, SetKind};
+
+/// Holds secrets (pseudonym seed, epoch secrets): kept as private as the node key. What one connection is about is not kept.
+impl Object for Reader {
+    const NAME: &'static str = "reader";
+
+    fn write(&self, out: &mut Encoder) {
+        out.bytes(&self.descriptor.encode());
+        out.raw(self.seed.as_ref());
+        out.content_hash(&self.grant);
+        out.count(self.secrets.len());
+        self.secrets.iter().for_each(|secret| out.bytes(&secret.encode()));
+        out.bytes(self.locator.as_bytes());
+        out.bytes(&self.cursor.encode());
+        out.bytes(self.head.as_ref().map_or(&[][..], |head| head.bytes()));
+        out.raw(&self.live.state());
+        out.u64(self.live_count);
+        out.offset(self.staging.position);
+        out.rank(self.staging.stamp);
+        out.u8(u8::from(self.staging.floor.is_some()));
+        out.offset(self.staging.floor.unwrap_or_default());
+        out.u8(u8::from(self.rebuilding));
+    }
+
+    fn read(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        let descriptor = QueueDescriptor::decode(input.bytes(HEAD_BYTES_MAX, "descriptor")?)?;
+        let seed = zeroize::Zeroizing::new(input.array("seed")?);
+        let grant = input.content_hash()?;
+        // A grant may hold one epoch more than a head lists.
+        let count = input.count(2 * HEAD_EPOCHS_MAX, "secrets")?;
+        let secrets = (0..count).map(|_| EpochSecret::decode(input.bytes(ATTACHMENT_BYTES_MAX, "secret")?)).collect::<Result<_, _>>()?;
+        let locator = input.text(LOCATOR_BYTES_MAX, "locator")?.to_owned();
+        let cursor = Cursor::decode(input.bytes(HEAD_BYTES_MAX, "cursor")?)?;
+        let head = match input.bytes(HEAD_BYTES_MAX, "head")? {
+            [] => None,
+            bytes => Some(SignedHead::parse(bytes.to_vec().into())?),
+        };
+        Ok(Self {
+            queue: descriptor.id(),
+            descriptor,
+            seed,
+            grant,
+            secrets,
+            locator,
+            cursor,
+            head,
+            live: SetHash::from_state(SetKind::Live, &input.array("live set")?),
+            live_count: input.u64("live count")?,
+            staging: read_staging(input)?,
+            rebuilding: flag(input, "rebuilding")?,
+            suspect: None,
+            attempt: None,
+        })
+    }
+}
+
+fn read_staging(input: &mut Decoder<'_>) -> Result<Staging, DecodeError> {
+    let (position, stamp): (Offset, HeadRank) = (input.offset()?, input.rank()?);
+    let known = flag(input, "floor")?;
+    let floor = input.offset()?;
+    Ok(Staging { position, stamp, floor: known.then_some(floor) })
+}
+
+fn flag(input: &mut Decoder<'_>, field: &'static str) -> Result<bool, DecodeError> {
+    match input.u8(field)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(DecodeError::Invalid("a flag is neither 0 nor 1")),
+    }
+}

@@ -1,0 +1,196 @@
+//! Who may read: rows, grants and epochs of a publish. [P-17]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidings_proto::caps::{HEAD_EPOCHS_MAX, READERS_MAX};
+use tidings_proto::{Epoch, Pseudonym};
+
+use super::{EpochInUse, Writer, WriterError};
+use crate::access::{AccessRow, OwnerCopy, Rights};
+use crate::card::Card;
+use crate::codec::Object;
+use crate::entropy::Entropy;
+use crate::epoch::EpochSecret;
+use crate::grant::{Grant, attachment_hash};
+use crate::key::NodeKey;
+use crate::pseudonym::PseudonymKey;
+
+/// A change of access, carried whole by one publish.
+#[derive(Clone, Debug, Default)]
+pub struct AccessChange {
+    /// Nodes that become readers.
+    pub add: Vec<Invitee>,
+    /// Readers that cease to be; a new epoch begins.
+    pub remove: Vec<Pseudonym>,
+    /// Begin a new epoch although nobody is removed.
+    pub rotate: bool,
+    /// Where readers find the owner's storage; part of every grant sealed now.
+    pub locator: String,
+}
+
+/// A node that becomes a reader.
+#[derive(Clone, Debug)]
+pub struct Invitee {
+    /// Its card.
+    pub card: Card,
+    /// What the owner calls it.
+    pub name: String,
+}
+
+/// A reader that was added.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// Its name at the broker.
+    pub pseudonym: Pseudonym,
+    /// Its sealed grant, for the invitation.
+    pub grant: Bytes,
+}
+
+/// What the owner keeps of one reader.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// The row the broker holds.
+    pub row: AccessRow,
+    /// Card, pseudonym seed and name.
+    pub copy: OwnerCopy,
+}
+
+/// What a change of access adds to a publish.
+#[derive(Debug, Default)]
+pub(super) struct AccessEffect {
+    pub(super) put: Vec<Bytes>,
+    pub(super) removed: Vec<Pseudonym>,
+    pub(super) attachments: Vec<Bytes>,
+    pub(super) granted: Vec<Granted>,
+}
+
+impl Writer {
+    /// Applies `change` to readers, access set and epochs.
+    pub(super) fn change_access(
+        &mut self,
+        key: &NodeKey,
+        change: AccessChange,
+        entropy: &mut Entropy,
+    ) -> Result<AccessEffect, WriterError> {
+        let mut effect = AccessEffect::default();
+        let owner_joins = self.readers.is_empty();
+        if !owner_joins && change.add.is_empty() && change.remove.is_empty() && !change.rotate {
+            return Ok(effect);
+        }
+        let mut readers = self.readers.as_ref().clone();
+        self.remove_readers(&mut readers, &change.remove, &mut effect)?;
+        if change.rotate || !change.remove.is_empty() {
+            self.begin_epoch(entropy)?;
+            for reader in &mut readers {
+                self.grant_again(key, reader, &change.locator, entropy, &mut effect)?;
+            }
+        }
+        if owner_joins {
+            let owner = Invitee { card: key.card(), name: String::new() };
+            readers.push(self.grant_first(key, owner, Rights::Owner, &change.locator, entropy, &mut effect)?.0);
+        }
+        for invitee in change.add {
+            if readers.iter().any(|reader| reader.copy.card.verifying_key == invitee.card.verifying_key) {
+                return Err(WriterError::AlreadyReader);
+            }
+            let (reader, grant) = self.grant_first(key, invitee, Rights::Read, &change.locator, entropy, &mut effect)?;
+            effect.granted.push(Granted { pseudonym: reader.row.pseudonym, grant });
+            readers.push(reader);
+        }
+        if readers.len() > READERS_MAX {
+            return Err(WriterError::ReadersFull);
+        }
+        readers.sort_by_key(|reader| reader.row.pseudonym);
+        self.readers = Arc::new(readers);
+        effect.sort();
+        Ok(effect)
+    }
+
+    fn remove_readers(&mut self, readers: &mut Vec<Reader>, gone: &[Pseudonym], effect: &mut AccessEffect) -> Result<(), WriterError> {
+        for pseudonym in gone {
+            let at = readers.iter().position(|reader| reader.row.pseudonym == *pseudonym && reader.row.rights != Rights::Owner);
+            let reader = readers.remove(at.ok_or(WriterError::NoSuchReader)?);
+            self.access.remove(&reader.row.encode());
+            effect.removed.push(*pseudonym);
+        }
+        Ok(())
+    }
+
+    /// A new secret; entries signed from now on are out of reach of whoever was removed.
+    fn begin_epoch(&mut self, entropy: &mut Entropy) -> Result<(), WriterError> {
+        let next = self.current().epoch.next().ok_or(WriterError::EpochsFull)?;
+        self.epochs.retain(|used| used.live > 0);
+        if self.epochs.len() >= HEAD_EPOCHS_MAX {
+            return Err(WriterError::EpochsFull);
+        }
+        self.epochs.push(EpochInUse { secret: EpochSecret::new(next, entropy), live: 0 });
+        Ok(())
+    }
+
+    fn grant_first(
+        &mut self,
+        key: &NodeKey,
+        invitee: Invitee,
+        rights: Rights,
+        locator: &str,
+        entropy: &mut Entropy,
+        effect: &mut AccessEffect,
+    ) -> Result<(Reader, Bytes), WriterError> {
+        let seed = entropy.bytes();
+        let grant = self.grant_of(seed, locator).seal(&invitee.card, key, entropy)?;
+        let copy = OwnerCopy { card: invitee.card, seed, name: invitee.name };
+        let sealed_copy = copy.seal(key, &self.queue, entropy)?;
+        let row = AccessRow {
+            pseudonym: PseudonymKey::from_seed(&seed).pseudonym(),
+            rights,
+            grant: attachment_hash(&grant),
+            owner_copy: attachment_hash(&sealed_copy),
+        };
+        self.access.add(&row.encode());
+        effect.put.push(row.encode().into());
+        effect.attachments.extend([grant.clone(), sealed_copy]);
+        Ok((Reader { row, copy }, grant))
+    }
+
+    fn grant_again(
+        &mut self,
+        key: &NodeKey,
+        reader: &mut Reader,
+        locator: &str,
+        entropy: &mut Entropy,
+        effect: &mut AccessEffect,
+    ) -> Result<(), WriterError> {
+        let grant = self.grant_of(reader.copy.seed, locator).seal(&reader.copy.card, key, entropy)?;
+        self.access.remove(&reader.row.encode());
+        reader.row.grant = attachment_hash(&grant);
+        self.access.add(&reader.row.encode());
+        effect.put.push(reader.row.encode().into());
+        effect.attachments.push(grant);
+        Ok(())
+    }
+
+    fn grant_of(&self, seed: [u8; 32], locator: &str) -> Grant {
+        Grant {
+            queue: self.queue,
+            epoch: self.current_epoch(),
+            secrets: self.epochs.iter().map(|used| used.secret.clone()).collect(),
+            seed,
+            locator: locator.to_owned(),
+            floor_head: self.head.as_ref().map(|head| head.bytes().clone()).unwrap_or_default(),
+        }
+    }
+
+    /// The epoch that new entries are sealed under.
+    pub fn current_epoch(&self) -> Epoch {
+        self.current().epoch
+    }
+}
+
+impl AccessEffect {
+    /// Rows travel ascending by pseudonym, which is what follows version byte in a row.
+    fn sort(&mut self) {
+        self.put.sort();
+        self.removed.sort();
+    }
+}
