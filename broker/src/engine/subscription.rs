@@ -1,0 +1,288 @@
+//! One subscription: what is read next, and what is sent next. [P-9] [P-17]
+//!
+//! The broker keeps a position, not a buffer. Between any two reads the store may have moved on; so what was read is sent
+//! only if the reader's row, read after it, still gives access and names the grant that was sent before it.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use tidings_core::access::AccessRow;
+use tidings_core::{Cursor, Object, SetHash, SetKind, SignedHead};
+use tidings_proto::frames::{Reply, Subscribe};
+use tidings_proto::{ContentHash, HeadNumber, HeadRank, Offset, Pseudonym, QueueId, Refusal, RefusalCode};
+
+use super::committed::Committed;
+use super::delta::{Delta, Descent};
+use super::read::{Answer, Read};
+use super::refused::refusal_of;
+use crate::store::StoreError;
+
+/// Reads that may in a row find that the store moved on, before the subscription gives up.
+const REPEATS_MAX: u8 = 32;
+
+/// State of one subscription; a few hundred bytes when idle.
+#[derive(Debug)]
+pub struct Subscription {
+    queue: QueueId,
+    reader: Pseudonym,
+    /// What the next announcement's proof is about.
+    base: HeadNumber,
+    /// The last head announced; the start before the first.
+    announced: Cursor,
+    /// Newest head that was heard of.
+    heard: HeadRank,
+    position: Offset,
+    /// Newest grant that the reader holds.
+    grant: Option<ContentHash>,
+    bitmap_asked: bool,
+    repeats: u8,
+    phase: Phase,
+    out: VecDeque<Reply>,
+}
+
+/// What a driver does next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// Send this, then ask again.
+    Send(Reply),
+    /// Perform this and give the answer to [`Subscription::on_answer`].
+    Read(Read),
+    /// Everything was sent. Wait for a request or for a commit whose head is above this rank.
+    Wait(HeadRank),
+    /// Close the stream; all was sent.
+    End,
+}
+
+/// What a commit means for one subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FanOut {
+    /// Send [`Committed::frames`] now; the subscription counts them as sent.
+    Shared,
+    /// Nothing to send by itself: ask [`Subscription::next`].
+    Ask,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Read the row; what was read before waits for it.
+    Check(Option<Box<Delta>>),
+    /// Send the grant that the row names.
+    Fetch(ContentHash),
+    /// Read entries, or bitmap and entries.
+    Look,
+    /// Read the history nodes for an announcement.
+    Prove(Box<Delta>, Descent),
+    /// Read what justifies a refusal.
+    Deny,
+    Idle,
+    Ended,
+}
+
+impl Subscription {
+    /// Opens it. The caller has seen `subscribe.reader` proven on this connection.
+    ///
+    /// # Errors
+    /// `Malformed` if the grant is neither empty nor a hash.
+    pub fn open(subscribe: &Subscribe) -> Result<Self, Refusal> {
+        let grant = match subscribe.grant.as_ref() {
+            [] => None,
+            bytes => Some(ContentHash::try_from(bytes).map_err(|_| Refusal::new(RefusalCode::Malformed, "a grant's hash has 32 bytes"))?),
+        };
+        Ok(Self {
+            queue: subscribe.queue,
+            reader: subscribe.reader,
+            base: subscribe.cursor,
+            announced: Cursor::start(&subscribe.queue),
+            heard: HeadRank::default(),
+            position: subscribe.position,
+            grant,
+            bitmap_asked: false,
+            repeats: 0,
+            phase: Phase::Check(None),
+            out: VecDeque::new(),
+        })
+    }
+
+    /// The queue it reads.
+    pub fn queue(&self) -> QueueId {
+        self.queue
+    }
+
+    /// The reader.
+    pub fn reader(&self) -> Pseudonym {
+        self.reader
+    }
+
+    /// What to do next. Asking twice without doing a read asks for the same read.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Next {
+        if let Some(reply) = self.out.pop_front() {
+            return Next::Send(reply);
+        }
+        if matches!(self.phase, Phase::Idle) && (self.bitmap_asked || self.heard > self.announced.rank) {
+            self.phase = Phase::Look;
+        }
+        match &self.phase {
+            Phase::Check(_) => Next::Read(Read::Access(self.queue, self.reader)),
+            Phase::Fetch(hash) => Next::Read(Read::Grant(self.queue, *hash)),
+            Phase::Look if self.bitmap_asked => Next::Read(Read::Bitmap(self.queue, self.position)),
+            Phase::Look => Next::Read(Read::Scan(self.queue, self.position)),
+            Phase::Prove(_, descent) => Next::Read(Read::History(self.queue, descent.nodes(self.base))),
+            Phase::Deny => Next::Read(Read::Denial(self.queue)),
+            Phase::Idle => Next::Wait(self.announced.rank),
+            Phase::Ended => Next::End,
+        }
+    }
+
+    /// Takes the answer to the read that [`Subscription::next`] asked for. Any other answer is ignored.
+    pub fn on_answer(&mut self, answer: Answer) {
+        match (std::mem::replace(&mut self.phase, Phase::Ended), answer) {
+            (Phase::Check(delta), Answer::Access(row)) => self.on_row(delta, row),
+            (Phase::Fetch(hash), Answer::Grant(grant)) => self.on_grant(hash, grant),
+            (Phase::Look, Answer::Scan(Some(scan))) => self.on_read(Delta::new(scan, None)),
+            (Phase::Look, Answer::Bitmap(Some((live, scan)))) => self.on_read(Delta::new(scan, Some((live, self.position)))),
+            (Phase::Look, Answer::Scan(None) | Answer::Bitmap(None)) => self.end(unknown_queue()),
+            (Phase::Prove(delta, descent), Answer::History(hashes)) => self.on_history(delta, &descent, hashes),
+            (Phase::Deny, Answer::Denial(head, rows)) => self.on_denial(head, rows),
+            (phase, _) => self.phase = phase,
+        }
+    }
+
+    /// Ends with the refusal for a read that failed.
+    pub fn on_failure(&mut self, error: &StoreError) {
+        self.end(refusal_of(error));
+    }
+
+    /// The reader asks for the bitmap up to where this was streamed. Asking again before the answer is one question.
+    pub fn on_ask_bitmap(&mut self) {
+        self.bitmap_asked = true;
+    }
+
+    /// Hears of a durable head. The fast path of a live reader: no read at all, the same frames for everybody.
+    ///
+    /// Drivers may conflate: only the newest commit has to be told. Commits that were already sent are ignored.
+    pub fn on_committed(&mut self, committed: &Committed) -> FanOut {
+        self.heard = self.heard.max(committed.head.rank());
+        if !self.follows(committed) {
+            return FanOut::Ask;
+        }
+        // [P-17] The list did not change since this reader was last found on it: nothing to read again.
+        self.announced = committed.head.cursor();
+        self.base = self.announced.rank.number;
+        self.position = self.announced.offset;
+        FanOut::Shared
+    }
+
+    fn follows(&self, committed: &Committed) -> bool {
+        matches!(self.phase, Phase::Idle)
+            && self.out.is_empty()
+            && !self.bitmap_asked
+            && !committed.access_changed
+            && committed.entries.is_some()
+            && self.announced == committed.previous
+            && self.position == committed.previous.offset
+    }
+
+    /// [P-17] Access is that of this moment, and the newest grant goes before the first delta that needs it.
+    fn on_row(&mut self, delta: Option<Box<Delta>>, row: Option<Bytes>) {
+        let Some(row) = row else { return self.phase = Phase::Deny };
+        let Ok(row) = AccessRow::decode(&row) else { return self.end(damaged()) };
+        match delta {
+            // What was read before this grant may need an older one: it is read again.
+            _ if self.grant != Some(row.grant) => self.phase = Phase::Fetch(row.grant),
+            Some(delta) => self.on_allowed(delta),
+            None => self.phase = Phase::Look,
+        }
+    }
+
+    fn on_grant(&mut self, hash: ContentHash, grant: Option<Bytes>) {
+        // The row named another grant by now: read it again.
+        let Some(grant) = grant else { return self.again(Phase::Check(None)) };
+        self.grant = Some(hash);
+        self.out.push_back(Reply::Grant(grant));
+        self.phase = Phase::Look;
+    }
+
+    fn on_read(&mut self, delta: Result<Delta, tidings_core::DecodeError>) {
+        match delta {
+            Ok(delta) => self.phase = Phase::Check(Some(Box::new(delta))),
+            Err(_) => self.end(damaged()),
+        }
+    }
+
+    fn on_allowed(&mut self, delta: Box<Delta>) {
+        let rank = delta.head.rank();
+        if rank == self.announced.rank {
+            return self.deliver(*delta);
+        }
+        if rank < self.announced.rank {
+            return self.end(Refusal::new(RefusalCode::Unavailable, "the store is behind a head that it showed before"));
+        }
+        match Descent::of(&delta.head, self.base) {
+            Some(descent @ Descent::Proof(_)) => self.phase = Phase::Prove(delta, descent),
+            Some(descent) => self.announce(delta, &descent, &[]),
+            None => self.end(damaged()),
+        }
+    }
+
+    fn on_history(&mut self, delta: Box<Delta>, descent: &Descent, hashes: Vec<Option<[u8; 32]>>) {
+        match hashes.into_iter().collect::<Option<Vec<_>>>() {
+            Some(hashes) => self.announce(delta, descent, &hashes),
+            None => self.again(Phase::Look),
+        }
+    }
+
+    fn announce(&mut self, delta: Box<Delta>, descent: &Descent, hashes: &[[u8; 32]]) {
+        let Some(announce) = descent.announce(&delta.head, self.base, hashes) else { return self.again(Phase::Look) };
+        self.out.push_back(Reply::Announce(announce));
+        self.announced = delta.head.cursor();
+        self.base = self.announced.rank.number;
+        self.deliver(*delta);
+    }
+
+    fn deliver(&mut self, delta: Delta) {
+        self.repeats = 0;
+        self.bitmap_asked &= !delta.has_bitmap();
+        self.position = delta.position_after(self.position);
+        self.phase = if delta.complete() { Phase::Idle } else { Phase::Look };
+        self.out.extend(delta.frames());
+    }
+
+    /// [P-17] A refusal carries the head and the rows that justify it: all of them, since the head commits to the set.
+    fn on_denial(&mut self, head: Option<Bytes>, rows: Vec<Bytes>) {
+        let Some(head) = head else { return self.end(unknown_queue()) };
+        let Ok(signed) = SignedHead::parse(head.clone()) else { return self.end(damaged()) };
+        let mut list = SetHash::new(SetKind::Access);
+        rows.iter().for_each(|row| list.add(row));
+        let listed = rows.iter().any(|row| AccessRow::decode(row).is_ok_and(|row| row.pseudonym == self.reader));
+        if listed || list.root() != signed.head().access_root {
+            // Read between two heads, or granted again meanwhile.
+            return self.again(Phase::Check(None));
+        }
+        let mut refusal = Refusal::new(RefusalCode::Denied, "the owner's access list has no row for this reader").at_head(head);
+        refusal.rows = rows;
+        self.end(refusal);
+    }
+
+    /// The store moved on between two reads. Honest stores do so now and then, damaged ones for ever.
+    fn again(&mut self, phase: Phase) {
+        self.repeats += 1;
+        if self.repeats > REPEATS_MAX { self.end(damaged()) } else { self.phase = phase }
+    }
+
+    fn end(&mut self, refusal: Refusal) {
+        self.out.push_back(Reply::Refused(refusal));
+        self.phase = Phase::Ended;
+    }
+}
+
+fn damaged() -> Refusal {
+    Refusal::new(RefusalCode::Damaged, "what is stored of this queue contradicts itself")
+}
+
+fn unknown_queue() -> Refusal {
+    Refusal::new(RefusalCode::UnknownQueue, "no such queue here")
+}
+
+#[cfg(test)]
+mod tests;
