@@ -108,8 +108,10 @@ impl Reader {
         })
     }
 
-    /// Before anybody is accused: is the held set the one that the verified head signs?
-    fn own_state_matches<S: ReaderStore>(&self, store: &S) -> Result<bool, S::Error> {
+    /// Whether the held rows are the set that the verified head signs. Reads all of them.
+    ///
+    /// Checked before anybody is accused, and by whoever wants to know.
+    pub fn own_state_matches<S: ReaderStore>(&self, store: &S) -> Result<bool, S::Error> {
         let (mut live, mut count) = (SetHash::new(SetKind::Live), 0u64);
         let mut after = Birth::ZERO;
         loop {
