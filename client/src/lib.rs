@@ -1,1 +1,5 @@
 //! Client.
+
+pub mod connection; // the only module that knows QUIC
+
+pub use connection::{Connection, ConnectionError, Endpoint};

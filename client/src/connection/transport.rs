@@ -1,0 +1,55 @@
+//! What carries the streams of a connection.
+
+use super::error::{CloseReason, ConnectionError};
+use super::memory::MemoryTransport;
+use super::stream::{ReplyReceiver, RequestSender};
+
+/// RFC 5705 label of the value that proofs sign. [P-18]
+const EXPORTER_LABEL: &[u8] = b"EXPORTER-tidings/1";
+
+/// QUIC, or channels within this process.
+#[derive(Debug)]
+pub(super) enum Transport {
+    Quic(quinn::Connection),
+    Memory(MemoryTransport),
+}
+
+impl Transport {
+    /// Opens a stream; waits while the broker allows no more. Safe to cancel.
+    pub(super) async fn open(&self) -> Result<(RequestSender, ReplyReceiver), ConnectionError> {
+        match self {
+            Self::Quic(quic) => {
+                let (send, receive) = quic.open_bi().await?;
+                Ok((RequestSender::quic(send), ReplyReceiver::quic(receive)))
+            }
+            Self::Memory(memory) => memory.open().await,
+        }
+    }
+
+    /// The value that both ends of this connection know and no other connection has. [P-18]
+    pub(super) fn exporter(&self) -> Result<[u8; 32], ConnectionError> {
+        match self {
+            Self::Quic(quic) => {
+                let mut exporter = [0; 32];
+                quic.export_keying_material(&mut exporter, EXPORTER_LABEL, b"")
+                    .map_err(|_| ConnectionError::Protocol("TLS exports no keying material".into()))?;
+                Ok(exporter)
+            }
+            Self::Memory(memory) => Ok(memory.exporter()),
+        }
+    }
+
+    pub(super) fn close(&self) {
+        match self {
+            Self::Quic(quic) => quic.close(0u32.into(), b""),
+            Self::Memory(memory) => memory.close(),
+        }
+    }
+
+    pub(super) async fn closed(&self) -> CloseReason {
+        match self {
+            Self::Quic(quic) => quic.closed().await.into(),
+            Self::Memory(memory) => memory.closed().await,
+        }
+    }
+}
