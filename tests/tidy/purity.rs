@@ -77,10 +77,14 @@ pub(crate) fn misplaced(sources: &[Source]) -> Vec<String> {
 /// Whether the word at `at` is the crate and not a module or variable of that name: it begins a path or is imported whole.
 fn names_a_crate(code: &str, at: usize, name: &str) -> bool {
     let (before, after) = (code[..at].trim_end(), code[at + name.len()..].trim_start());
-    let continues_a_path =
-        before.ends_with("::") && before.trim_end_matches(':').ends_with(|last: char| last.is_alphanumeric() || last == '_');
+    if before.ends_with("::") {
+        // `::name` is the crate whatever else is in scope; `other::name` is not.
+        return after.starts_with("::") && !before.trim_end_matches(':').ends_with(|last: char| last.is_alphanumeric() || last == '_');
+    }
     let imported = before.ends_with("use") || before.ends_with("extern crate");
-    !continues_a_path && (after.starts_with("::") || imported)
+    // A module of that name in this file hides the crate.
+    let hidden = code.contains(&format!("mod {name};"));
+    (after.starts_with("::") || imported) && !hidden
 }
 
 /// Dependencies that a manifest must not ask for.
@@ -110,6 +114,6 @@ fn a_clock_in_the_core_is_named() {
 
 #[test]
 fn a_crate_away_from_home_is_named_and_a_module_of_its_name_is_not() {
-    let stranger = Source::new("broker/src/store/mod.rs", "pub mod rocksdb;\nuse self::rocksdb::Rocks;\nuse rocksdb::DB;\n");
+    let stranger = Source::new("broker/src/store/mod.rs", "pub mod rocksdb;\nuse rocksdb::Rocks;\nuse ::rocksdb::DB;\n");
     assert_eq!(misplaced(&[stranger]), ["broker/src/store/mod.rs:3: only broker/src/store/rocksdb may name `rocksdb`"]);
 }

@@ -62,7 +62,7 @@ pub(crate) fn repository() -> Vec<Source> {
     let mut paths = Vec::new();
     collect(Path::new("."), &mut paths);
     paths.sort();
-    let sources: Vec<_> = paths
+    let mut sources: Vec<_> = paths
         .iter()
         .filter_map(|path| {
             let text = fs::read_to_string(path).ok()?;
@@ -70,7 +70,28 @@ pub(crate) fn repository() -> Vec<Source> {
         })
         .collect();
     assert!(sources.iter().any(|source| source.path == "Cargo.toml"), "run this in the repository's root");
+    mark_test_modules(&mut sources);
     sources
+}
+
+/// Files that another file declares as `#[cfg(test)] mod name;` are for tests only, whole.
+fn mark_test_modules(sources: &mut [Source]) {
+    let modules: Vec<_> = sources.iter().flat_map(declared_test_modules).collect();
+    for source in sources {
+        if modules.iter().any(|module| source.path.strip_prefix(module.as_str()).is_some_and(|rest| rest == ".rs" || rest.starts_with('/')))
+        {
+            source.test_lines.fill(true);
+        }
+    }
+}
+
+/// Paths, without `.rs`, of modules that `source` declares for tests only.
+fn declared_test_modules(source: &Source) -> Vec<String> {
+    let path = source.path.trim_end_matches(".rs");
+    let folder = ["/mod", "/lib", "/main"].into_iter().find_map(|root| path.strip_suffix(root)).unwrap_or(path);
+    let items = source.code.match_indices("#[cfg(test)]").map(|(at, attribute)| source.code[at + attribute.len()..].trim_start());
+    let names = items.filter_map(|item| item.split_once(';')?.0.rsplit_once("mod "));
+    names.filter(|(before, _)| before.is_empty() || before.starts_with("pub")).map(|(_, name)| format!("{folder}/{name}")).collect()
 }
 
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
@@ -247,4 +268,12 @@ fn lines_of_a_test_module_are_told_from_the_others() {
     let source = Source::new("core/src/x.rs", "fn f() {}\n#[cfg(test)]\nmod tests {\n    fn g() {}\n}\nfn h() {}\n");
     let told: Vec<_> = (1..=6).map(|line| source.is_test(line)).collect();
     assert_eq!(told, [false, true, true, true, true, false]);
+}
+
+#[test]
+fn a_file_that_is_declared_for_tests_only_is_one() {
+    let declaring = Source::new("core/src/lib.rs", "#[cfg(test)]\nmod bench_owner;\nmod owner;\n");
+    let mut sources = [declaring, Source::new("core/src/bench_owner.rs", "fn f() {}\n"), Source::new("core/src/owner.rs", "fn f() {}\n")];
+    mark_test_modules(&mut sources);
+    assert_eq!(sources.map(|source| source.is_test(1)), [true, true, false]);
 }
