@@ -110,7 +110,7 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
 
 fn is_text(path: &Path, name: &str) -> bool {
     let kind = path.extension().unwrap_or_default().to_string_lossy();
-    TEXT_KINDS.contains(&kind.as_ref()) || name == "Makefile" || path.parent().is_some_and(|folder| folder.ends_with(".ci"))
+    TEXT_KINDS.contains(&kind.as_ref()) || name == "Makefile" || path.starts_with("./.ci")
 }
 
 /// Byte positions at which `word` stands as a whole identifier.
