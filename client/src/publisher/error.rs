@@ -1,0 +1,142 @@
+//! What goes wrong for an owner, and whether it may have taken effect.
+
+use std::sync::Arc;
+
+use tidings_core::RecordPath;
+use tidings_core::writer::WriterError;
+use tidings_proto::caps::INLINE_BYTES_MAX;
+
+use crate::state::StateError;
+
+/// Why no publisher was opened. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublisherError {
+    /// The state cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The state holds the queue of another key.
+    #[error("the state belongs to another key")]
+    OtherKey,
+    /// A publisher of this state is open in this process.
+    #[error("the state has a publisher already")]
+    AlreadyOpen,
+    /// The operating system gives no randomness.
+    #[error("no randomness: {0}")]
+    Randomness(#[from] getrandom::Error),
+}
+
+/// Why writes were not taken. None of them was.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// A value does not fit into a mutation.
+    #[error("{path}: {size} bytes; a value has at most {INLINE_BYTES_MAX}")]
+    TooLarge {
+        /// The record.
+        path: RecordPath,
+        /// Length of the value, bytes.
+        size: usize,
+    },
+    /// The content type is too long.
+    #[error("{0}: the content type is too long")]
+    ContentType(RecordPath),
+    /// A delete of a record that is not there.
+    #[error("{0}: there is nothing to delete")]
+    NotFound(RecordPath),
+    /// The state cannot be changed.
+    #[error(transparent)]
+    State(Arc<StateError>),
+    /// The publisher was closed.
+    #[error("the publisher is closed")]
+    Closed,
+}
+
+impl From<StateError> for WriteError {
+    fn from(error: StateError) -> Self {
+        Self::State(Arc::new(error))
+    }
+}
+
+/// Why there is no receipt for a write. The write is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TicketError {
+    /// The record was created and deleted before either was signed: there is nothing to publish.
+    #[error("created and deleted before it was published: there is nothing to publish")]
+    NothingToPublish,
+    /// The publisher was closed first. The write is published when one is opened again.
+    #[error("saved; the publisher was closed before it was published")]
+    Closed,
+}
+
+/// Why a grant was not given or not receipted.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GrantFailure {
+    /// Signed and durable, not receipted; it will be published. Do not repeat.
+    #[error("saved; it is published when a broker is there")]
+    Saved {
+        /// The invitation; good once the change is published.
+        invitation: String,
+    },
+    /// The change of access was not signed.
+    #[error(transparent)]
+    Writer(Arc<WriterError>),
+    /// The state cannot be changed.
+    #[error(transparent)]
+    State(Arc<StateError>),
+    /// The operating system gives no randomness.
+    #[error("no randomness: {0}")]
+    Randomness(#[from] getrandom::Error),
+    /// The publisher was closed. The change may have been signed: ask for the readers.
+    #[error("the publisher is closed")]
+    Closed,
+}
+
+impl From<StateError> for GrantFailure {
+    fn from(error: StateError) -> Self {
+        Self::State(Arc::new(error))
+    }
+}
+
+impl From<WriterError> for GrantFailure {
+    fn from(error: WriterError) -> Self {
+        Self::Writer(Arc::new(error))
+    }
+}
+
+/// Why the readers cannot be listed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadersError {
+    /// The state cannot be read.
+    #[error(transparent)]
+    State(Arc<StateError>),
+    /// The publisher was closed.
+    #[error("the publisher is closed")]
+    Closed,
+}
+
+impl From<StateError> for ReadersError {
+    fn from(error: StateError) -> Self {
+        Self::State(Arc::new(error))
+    }
+}
+
+/// Why a flush ended early. Everything is durable and is published later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlushError {
+    /// Time is up.
+    #[error("not everything is published yet: {unsigned} records wait, {unreceipted} publishes have no receipt")]
+    Deadline {
+        /// Records in the outbox.
+        unsigned: u64,
+        /// Signed publishes without a receipt.
+        unreceipted: u64,
+    },
+    /// The publisher was closed.
+    #[error("the publisher is closed")]
+    Closed,
+}

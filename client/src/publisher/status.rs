@@ -1,0 +1,98 @@
+//! What an owner can see of its queue, its brokers and its readers.
+
+use tidings_core::{Cursor, Did, Receipt};
+use tidings_proto::{BrokerAddress, HeadRank, Offset, Pseudonym, QueueId, Timestamp};
+
+/// One look at the owner's side.
+#[derive(Clone, Debug)]
+pub struct OwnStatus {
+    /// The queue.
+    pub queue: QueueId,
+    /// Rank of the newest signed head; 0.0 before the first.
+    pub head: HeadRank,
+    /// Its newest offset.
+    pub offset: Offset,
+    /// Live entries, tombstones among them.
+    pub live_count: u64,
+    /// No tombstone lives at or below this offset.
+    pub floor: Offset,
+    /// Records that wait in the outbox, unsigned.
+    pub unsigned: u64,
+    /// Signed publishes without a receipt.
+    pub unreceipted: u64,
+    /// Newest receipt of any broker.
+    pub receipt: Option<Receipt>,
+    /// The brokers, in the order of the configuration.
+    pub brokers: Vec<BrokerStatus>,
+}
+
+/// How one broker is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerStatus {
+    /// Where it is.
+    pub address: BrokerAddress,
+    /// How it is.
+    pub state: BrokerState,
+    /// The last error in words; empty if there was none.
+    pub error: String,
+    /// When that was seen, by this node's clock; 0 if it was not tried yet.
+    pub as_of: Timestamp,
+}
+
+/// How a broker stands to what this node signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BrokerState {
+    /// Not tried yet, or not in use because another one is.
+    Idle,
+    /// A connection is on its way.
+    Connecting,
+    /// It takes publishes.
+    Connected,
+    /// It cannot be reached.
+    Unreachable,
+    /// It answers, but refuses this owner or its publishes.
+    Refused,
+    /// It stands below a head that it receipted: it lost data. Nothing is published there.
+    BehindReceipt,
+    /// It stands at a head of this node's key that this node never signed. Nothing is published there.
+    UnknownHead,
+    /// It stands below what this node keeps for sending: it needs a whole transfer.
+    NeedsTransfer,
+    /// It sent something that is not of the protocol, or a receipt for something else.
+    Broken,
+}
+
+impl BrokerState {
+    /// The words in listings.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Unreachable => "unreachable",
+            Self::Refused => "refused",
+            Self::BehindReceipt => "behind a receipted head",
+            Self::UnknownHead => "stands at a head this node never signed",
+            Self::NeedsTransfer => "needs a transfer",
+            Self::Broken => "does not keep to the protocol",
+        }
+    }
+}
+
+/// One reader of the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReaderStatus {
+    /// What the owner calls it; empty for the owner itself.
+    pub name: String,
+    /// Who it is.
+    pub did: Did,
+    /// What the broker knows it by.
+    pub pseudonym: Pseudonym,
+    /// The owner itself, which is one of its readers.
+    pub owner: bool,
+    /// The last verified acknowledgement of a head of this queue.
+    pub acknowledged: Option<Cursor>,
+    /// Offsets between that and the newest one.
+    pub lag: u64,
+}

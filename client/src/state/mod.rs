@@ -1,0 +1,113 @@
+//! The durable state of one node: one file, and every step one transaction. [P-3, P-15]
+//!
+//! The file holds secrets (epoch secrets, pseudonym seeds, what was written), so only its owner may read it.
+
+mod error;
+mod tables;
+
+pub use error::StateError;
+
+use std::fs::{self, File, OpenOptions};
+use std::path::Path;
+use std::sync::Arc;
+
+use redb::{Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
+
+/// Layout of the tables. A file with a higher number is refused by name; an older one is migrated at opening.
+pub const FORMAT: u32 = 1;
+
+/// The durable state of one node. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct State {
+    database: Arc<Database>,
+}
+
+impl State {
+    /// Opens the state at `path`, or creates it with mode 0600 if there is no file.
+    ///
+    /// # Errors
+    /// `Locked` while another process has it open, `TooNew` if a newer build wrote it, `Damaged` if it is not a whole
+    /// state. An existing file is never replaced.
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        if !path.try_exists()? {
+            create(path)?;
+        }
+        let database = Database::open(path).map_err(|error| StateError::opening(path, error))?;
+        let state = Self { database: Arc::new(database) };
+        state.check_format()?;
+        Ok(state)
+    }
+
+    /// A state that ends with the last handle. For tests and examples.
+    pub fn in_memory() -> Result<Self, StateError> {
+        let backend = redb::backends::InMemoryBackend::new();
+        let database = Database::builder().create_with_backend(backend).map_err(|error| StateError::opening(Path::new("memory"), error))?;
+        tables::create(&database)?;
+        Ok(Self { database: Arc::new(database) })
+    }
+
+    fn check_format(&self) -> Result<(), StateError> {
+        match self.read(tables::format)? {
+            FORMAT => Ok(()),
+            found if found > FORMAT => Err(StateError::TooNew { found }),
+            found => Err(StateError::Damaged(format!("there never was a format {found}"))),
+        }
+    }
+
+    /// Looks at one consistent snapshot.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&ReadTransaction) -> Result<T, StateError>) -> Result<T, StateError> {
+        look(&self.database.begin_read()?)
+    }
+
+    /// Changes what `change` changes, durably and whole, or nothing.
+    pub(crate) fn write<T, E: From<StateError>>(&self, change: impl FnOnce(&WriteTransaction) -> Result<T, E>) -> Result<T, E> {
+        self.write_with(Durability::Immediate, change)
+    }
+
+    /// The same, but a crash may lose it: only for what can be fetched again.
+    pub(crate) fn write_volatile<T, E: From<StateError>>(&self, change: impl FnOnce(&WriteTransaction) -> Result<T, E>) -> Result<T, E> {
+        self.write_with(Durability::None, change)
+    }
+
+    fn write_with<T, E: From<StateError>>(
+        &self,
+        durability: Durability,
+        change: impl FnOnce(&WriteTransaction) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut transaction = self.database.begin_write().map_err(StateError::from)?;
+        transaction.set_durability(durability).map_err(StateError::from)?;
+        let done = change(&transaction)?;
+        transaction.commit().map_err(StateError::from)?;
+        Ok(done)
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("State")
+    }
+}
+
+/// A new file appears whole under its name or not at all: a half-made one would look like a damaged state.
+fn create(path: &Path) -> Result<(), StateError> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let draft = path.with_extension(format!("new-{}", std::process::id()));
+    let made = make_draft(&draft).and_then(|()| Ok(fs::hard_link(&draft, path)?));
+    fs::remove_file(&draft)?;
+    match made {
+        Ok(()) => Ok(File::open(parent)?.sync_all()?),
+        // Another process was faster; its file is as good.
+        Err(StateError::Io(error)) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn make_draft(draft: &Path) -> Result<(), StateError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(draft)?;
+    let database = Database::builder().create_file(file).map_err(|error| StateError::opening(draft, error))?;
+    tables::create(&database)
+}

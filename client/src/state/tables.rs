@@ -1,0 +1,104 @@
+//! The layout of the state file.
+//!
+//! | table | key | value |
+//! | --- | --- | --- |
+//! | `format` | - | layout version |
+//! | `settings` | name | bytes |
+//! | `own/writer` | - | encoded `Writer` |
+//! | `own/records` | path | encoded `OwnRecord` |
+//! | `own/values` | path | encoded mutation of the live entry |
+//! | `own/tombstones` | offset | path |
+//! | `own/heads` | head number | encoded cursor of that head |
+//! | `own/outbox` | path | sequence, encoded mutation that is not signed yet |
+//! | `own/order` | sequence | path of the outbox row |
+//! | `own/unreceipted` | head number | encoded publish frame |
+//! | `own/receipts` | receipt key | newest signed receipt of that broker |
+//! | `own/acknowledgements` | pseudonym | newest signed acknowledgement |
+//! | `own/invitations` | pseudonym | invitation as one line |
+//! | `follow/about` | queue | name, owner, addresses, verdict |
+//! | `follow/reader` | queue | encoded `Reader` |
+//! | `follow/held`, `follow/aside` | queue, birth | held row |
+//! | `follow/held-paths`, `follow/aside-paths` | queue, path, birth | - |
+//! | `follow/ending` | queue, offset, birth | - (held tombstones and quarantined rows) |
+//! | `follow/staged` | queue, birth | staged row |
+//! | `follow/changes` | queue, path | change that the application has not acknowledged |
+
+use redb::{Database, ReadTransaction, TableDefinition, WriteTransaction};
+
+use super::{FORMAT, StateError};
+
+pub(super) type Rows<K> = TableDefinition<'static, K, &'static [u8]>;
+pub(super) type Queue = &'static [u8; 32];
+
+pub(super) const FORMATS: TableDefinition<'static, (), u32> = TableDefinition::new("format");
+pub(super) const SETTINGS: Rows<&str> = Rows::new("settings");
+
+pub(super) const WRITER: Rows<()> = Rows::new("own/writer");
+pub(super) const RECORDS: Rows<&str> = Rows::new("own/records");
+pub(super) const VALUES: Rows<&str> = Rows::new("own/values");
+pub(super) const TOMBSTONES: TableDefinition<'static, u64, &str> = TableDefinition::new("own/tombstones");
+pub(super) const HEADS: Rows<u64> = Rows::new("own/heads");
+pub(super) const OUTBOX: TableDefinition<'static, &str, (u64, &[u8])> = TableDefinition::new("own/outbox");
+pub(super) const ORDER: TableDefinition<'static, u64, &str> = TableDefinition::new("own/order");
+pub(super) const UNRECEIPTED: Rows<u64> = Rows::new("own/unreceipted");
+pub(super) const RECEIPTS: Rows<Queue> = Rows::new("own/receipts");
+pub(super) const ACKNOWLEDGEMENTS: Rows<Queue> = Rows::new("own/acknowledgements");
+pub(super) const INVITATIONS: TableDefinition<'static, Queue, &str> = TableDefinition::new("own/invitations");
+
+pub(super) const ABOUT: Rows<Queue> = Rows::new("follow/about");
+pub(super) const READER: Rows<Queue> = Rows::new("follow/reader");
+pub(super) const HELD: Rows<(Queue, u64)> = Rows::new("follow/held");
+pub(super) const HELD_PATHS: TableDefinition<'static, (Queue, &str, u64), ()> = TableDefinition::new("follow/held-paths");
+pub(super) const ENDING: TableDefinition<'static, (Queue, u64, u64), ()> = TableDefinition::new("follow/ending");
+pub(super) const STAGED: Rows<(Queue, u64)> = Rows::new("follow/staged");
+pub(super) const ASIDE: Rows<(Queue, u64)> = Rows::new("follow/aside");
+pub(super) const ASIDE_PATHS: TableDefinition<'static, (Queue, &str, u64), ()> = TableDefinition::new("follow/aside-paths");
+pub(super) const CHANGES: Rows<(Queue, &str)> = Rows::new("follow/changes");
+
+/// Makes every table, so that a reader never meets a missing one.
+pub(super) fn create(database: &Database) -> Result<(), StateError> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(FORMATS)?.insert((), FORMAT)?;
+    create_own(&transaction)?;
+    create_followed(&transaction)?;
+    Ok(transaction.commit()?)
+}
+
+fn create_own(transaction: &WriteTransaction) -> Result<(), StateError> {
+    transaction.open_table(SETTINGS)?;
+    transaction.open_table(WRITER)?;
+    transaction.open_table(RECORDS)?;
+    transaction.open_table(VALUES)?;
+    transaction.open_table(TOMBSTONES)?;
+    transaction.open_table(HEADS)?;
+    transaction.open_table(OUTBOX)?;
+    transaction.open_table(ORDER)?;
+    transaction.open_table(UNRECEIPTED)?;
+    transaction.open_table(RECEIPTS)?;
+    transaction.open_table(ACKNOWLEDGEMENTS)?;
+    transaction.open_table(INVITATIONS)?;
+    Ok(())
+}
+
+fn create_followed(transaction: &WriteTransaction) -> Result<(), StateError> {
+    transaction.open_table(ABOUT)?;
+    transaction.open_table(READER)?;
+    transaction.open_table(HELD)?;
+    transaction.open_table(HELD_PATHS)?;
+    transaction.open_table(ENDING)?;
+    transaction.open_table(STAGED)?;
+    transaction.open_table(ASIDE)?;
+    transaction.open_table(ASIDE_PATHS)?;
+    transaction.open_table(CHANGES)?;
+    Ok(())
+}
+
+/// The layout version of an existing file.
+pub(super) fn format(transaction: &ReadTransaction) -> Result<u32, StateError> {
+    let missing = || StateError::Damaged("it names no format".into());
+    let formats = transaction.open_table(FORMATS).map_err(|error| match error {
+        redb::TableError::TableDoesNotExist(_) => missing(),
+        other => other.into(),
+    })?;
+    Ok(formats.get(())?.ok_or_else(missing)?.value())
+}

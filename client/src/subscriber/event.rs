@@ -1,0 +1,71 @@
+//! What a subscriber tells the application.
+
+use std::path::PathBuf;
+
+use tidings_core::reader::{Change, Verdict};
+use tidings_core::{Cursor, RecordPath};
+use tidings_proto::{Offset, Term, Timestamp};
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Verified changes, at most one for each record. Acknowledge them once they are durable.
+    Changes(Vec<Change>),
+    /// The newest announced head is verified, and all its changes were handed out.
+    CaughtUp(CaughtUp),
+    /// The verdict changed.
+    Verdict(VerdictReport),
+    /// A delta is on its way.
+    Progress {
+        /// Offset up to which it has come.
+        staged: Offset,
+        /// Newest offset announced.
+        of: Offset,
+        /// Live entries that the broker announced: the most that a catch-up carries.
+        entries_max: u64,
+    },
+}
+
+/// A verified head, not older than the one announced when the subscriber connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaughtUp {
+    /// The head.
+    pub cursor: Cursor,
+    /// Entries the delta carried.
+    pub entries: u64,
+    /// Their encoded bytes.
+    pub bytes: u64,
+    /// When the owner signed the head, by the owner's clock.
+    pub as_of: Timestamp,
+}
+
+/// A verdict and what it rests on. [P-16]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerdictReport {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// When the owner signed the last verified head, by the owner's clock; 0 if none is.
+    pub as_of: Timestamp,
+    /// Why, in words. Names no path.
+    pub detail: String,
+    /// File with the evidence, if somebody is accused.
+    pub evidence: Option<PathBuf>,
+}
+
+/// Names one handed-out change: a later change of the same record has another id.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ChangeId {
+    /// The record.
+    pub path: RecordPath,
+    /// Term of the entry that decides.
+    pub term: Term,
+    /// Its offset.
+    pub offset: Offset,
+}
+
+impl From<&Change> for ChangeId {
+    fn from(change: &Change) -> Self {
+        Self { path: change.path.clone(), term: change.term, offset: change.offset }
+    }
+}
