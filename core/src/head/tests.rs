@@ -52,8 +52,14 @@ fn the_first_head_follows_the_queue_id() {
     let start = Cursor::start(&QUEUE);
     let first = Head { base: start, number: HeadNumber::new(1), previous: start.head, term: Term::new(1), ..head() };
     assert_one_encoding(&first);
-    assert_refused(&Head { previous: HeadHash::new([8; 32]), ..first.clone() });
-    assert_refused(&Head { base: Cursor::start(&QueueId::new([2; 32])), ..first });
+    assert_refused(&Head { previous: HeadHash::new([8; 32]), ..first });
+}
+
+#[test]
+fn a_head_of_the_first_term_starts_at_its_own_queue() {
+    let second = Head { base: Cursor::start(&QUEUE), number: HeadNumber::new(2), ..head() };
+    assert_one_encoding(&second);
+    assert_refused(&Head { base: Cursor::start(&QueueId::new([2; 32])), ..second });
 }
 
 /// [P-4] A term names the head it goes on from, and its own heads stand above it.
