@@ -161,3 +161,104 @@ impl std::fmt::Debug for OwnerCopy {
 fn info(queue: &QueueId) -> Vec<u8> {
     exchange::info(Label::OWNER_COPY, &[queue.bytes()])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object_laws::{assert_every_bit_counts, assert_one_encoding};
+    use proptest::prelude::*;
+
+    const QUEUE: QueueId = QueueId::new([5; 32]);
+
+    fn row(rights: Rights) -> AccessRow {
+        AccessRow { pseudonym: Pseudonym::new([1; 32]), rights, grant: ContentHash::new([2; 32]), owner_copy: ContentHash::new([3; 32]) }
+    }
+
+    fn owner() -> NodeKey {
+        NodeKey::from_seed([1; 32])
+    }
+
+    fn copy(name: &str) -> OwnerCopy {
+        OwnerCopy { card: NodeKey::from_seed([2; 32]).card(), seed: [4; 32], name: name.into() }
+    }
+
+    fn sealed(name: &str) -> Bytes {
+        copy(name).seal(&owner(), &QUEUE, &mut Entropy::new([6; 32])).expect("a short name")
+    }
+
+    /// [P-17]
+    #[test]
+    fn a_row_has_one_encoding() {
+        for rights in [Rights::Read, Rights::Owner] {
+            assert_one_encoding(&row(rights));
+            assert_every_bit_counts(&row(rights));
+        }
+    }
+
+    #[test]
+    fn rights_that_nobody_knows_are_refused() {
+        for rights in [0, 3, 255] {
+            let mut bytes = row(Rights::Read).encode();
+            bytes[33] = rights;
+            assert_eq!(AccessRow::decode(&bytes), Err(DecodeError::Invalid("unknown rights")));
+        }
+    }
+
+    #[test]
+    fn a_copy_has_one_encoding() {
+        assert_one_encoding(&copy("ada"));
+        assert_eq!(copy("ada").encode().len(), COPY_BYTES);
+    }
+
+    #[test]
+    fn an_owner_restored_from_its_seed_opens_its_copies() {
+        assert_eq!(OwnerCopy::open(&sealed("ada"), &owner(), &QUEUE), Ok(copy("ada")));
+    }
+
+    #[test]
+    fn a_copy_opens_for_its_owner_and_queue_only() {
+        let other = NodeKey::from_seed([9; 32]);
+        assert_eq!(OwnerCopy::open(&sealed("ada"), &other, &QUEUE), Err(OwnerCopyError::Unauthentic));
+        assert_eq!(OwnerCopy::open(&sealed("ada"), &owner(), &QueueId::ZERO), Err(OwnerCopyError::Unauthentic));
+    }
+
+    #[test]
+    fn a_copy_with_a_changed_byte_does_not_open() {
+        let bytes = sealed("ada");
+        for place in (0..bytes.len()).step_by(3) {
+            let mut changed = bytes.to_vec();
+            changed[place] ^= 1 << (place % 8);
+            assert!(OwnerCopy::open(&changed, &owner(), &QUEUE).is_err(), "byte {place}");
+        }
+    }
+
+    /// [P-1] The broker would tell readers apart by the length of their names.
+    #[test]
+    fn all_copies_have_the_same_length() {
+        assert_eq!(sealed("").len(), sealed(&"n".repeat(NAME_BYTES_MAX)).len());
+    }
+
+    #[test]
+    fn a_name_beyond_its_cap_is_refused() {
+        let long = copy(&"n".repeat(NAME_BYTES_MAX + 1));
+        assert_eq!(long.seal(&owner(), &QUEUE, &mut Entropy::new([6; 32])), Err(OwnerCopyError::TooLarge));
+    }
+
+    #[test]
+    fn debug_shows_no_seed_and_no_name() {
+        let text = format!("{:?}", copy("ada"));
+        assert!(text.ends_with("[secret])") && !text.contains("ada"), "{text}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn every_copy_opens(name in "\\PC{0,16}", seed: [u8; 32]) {
+            let mut copy = copy(&name);
+            copy.seed = seed;
+            let bytes = copy.seal(&owner(), &QUEUE, &mut Entropy::new(seed)).expect("a short name");
+            prop_assert_eq!(OwnerCopy::open(&bytes, &owner(), &QUEUE), Ok(copy));
+        }
+    }
+}

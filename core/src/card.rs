@@ -153,3 +153,83 @@ impl FromStr for Fingerprint {
         bytes.try_into().map(Self).map_err(|_| FingerprintError)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NodeKey;
+    use crate::object_laws::{assert_one_encoding, flips};
+
+    fn card() -> Card {
+        NodeKey::from_seed([1; 32]).card()
+    }
+
+    #[test]
+    fn a_card_has_one_encoding_of_one_length() {
+        assert_one_encoding(&card());
+        assert_eq!(card().encode().len(), CARD_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_card_is_one_line_of_text() {
+        let text = card().to_string();
+        assert_eq!(text.lines().count(), 1);
+        assert_eq!(text.parse(), Ok(card()));
+    }
+
+    #[test]
+    fn a_card_with_any_flipped_bit_is_refused() {
+        let text = card().to_string();
+        let accepted = flips(text.as_bytes()).filter_map(|line| String::from_utf8(line).ok()).find(|line| line.parse::<Card>().is_ok());
+        assert_eq!(accepted, None);
+    }
+
+    /// The owner would seal to a key that somebody else put in.
+    #[test]
+    fn a_card_with_another_exchange_key_is_refused() {
+        let mut forged = card();
+        forged.exchange_key = NodeKey::from_seed([2; 32]).card().exchange_key;
+        assert!(matches!(Card::decode(&forged.encode()), Err(DecodeError::Invalid(_))));
+    }
+
+    /// Sealing to such a card would fail later, in the middle of a change of access.
+    #[test]
+    fn a_signed_card_whose_exchange_key_is_none_is_refused() {
+        let forged = Card::sign(NodeKey::from_seed([1; 32]).signing(), Box::new([0xff; PUBLIC_KEY_BYTES]), [0; 32]);
+        assert_eq!(Card::decode(&forged.encode()), Err(DecodeError::Invalid("the card's exchange key is none")));
+    }
+
+    #[test]
+    fn a_fingerprint_is_eight_groups_of_five_characters() {
+        let text = card().fingerprint().to_string();
+        assert!(text.split(' ').all(|group| group.len() == 5));
+        assert_eq!(text.split(' ').count(), 8);
+    }
+
+    #[test]
+    fn a_fingerprint_is_read_in_any_case_and_spacing() {
+        let fingerprint = card().fingerprint();
+        let text = fingerprint.to_string();
+        for variant in [text.clone(), text.to_uppercase(), text.replace(' ', ""), text.replace(' ', "-"), format!("  {text}\n")] {
+            assert_eq!(variant.parse(), Ok(fingerprint));
+        }
+    }
+
+    #[test]
+    fn a_short_or_foreign_fingerprint_is_refused() {
+        let text = card().fingerprint().to_string();
+        for variant in [&text[..40], "", "01890 01890 01890 01890 01890 01890 01890 01890"] {
+            assert_eq!(variant.parse::<Fingerprint>(), Err(FingerprintError));
+        }
+    }
+
+    #[test]
+    fn every_public_key_of_a_card_is_in_its_fingerprint() {
+        let mut other = card();
+        other.recovery_key[0] ^= 1;
+        assert_ne!(other.fingerprint(), card().fingerprint());
+        other = card();
+        other.exchange_key[0] ^= 1;
+        assert_ne!(other.fingerprint(), card().fingerprint());
+    }
+}

@@ -4,7 +4,9 @@
 //! where the object says so. The decoder accepts exactly what the encoder writes and nothing more: one object has one
 //! encoding. Nothing is allocated before its length was checked against the input that is there.
 
-use tidings_proto::{Birth, ContentHash, EntryDigest, Epoch, HeadHash, HeadNumber, HeadRank, Offset, Pseudonym, QueueId, Term, Timestamp, VerifyingKey};
+use tidings_proto::{
+    Birth, ContentHash, EntryDigest, Epoch, HeadHash, HeadNumber, HeadRank, Offset, Pseudonym, QueueId, Term, Timestamp, VerifyingKey,
+};
 
 /// Version of every object of this generation.
 pub const VERSION: u8 = 1;

@@ -66,3 +66,65 @@ impl FromStr for Did {
 fn is_usable(key: &VerifyingKey) -> bool {
     ed25519_dalek::VerifyingKey::from_bytes(key.bytes()).is_ok_and(|key| !key.is_weak())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NodeKey;
+    use proptest::prelude::*;
+
+    fn name_of(bytes: &[u8]) -> String {
+        format!("{PREFIX}{}", bs58::encode(bytes).into_string())
+    }
+
+    #[test]
+    fn a_name_starts_as_the_method_says() {
+        assert!(NodeKey::from_seed([1; 32]).did().to_string().starts_with("did:key:z6Mk"));
+    }
+
+    /// Source: did:key method specification, test vector of Ed25519.
+    #[test]
+    fn a_published_name_is_read_and_written_back() {
+        let name = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp";
+        assert_eq!(name.parse::<Did>().map(|did| did.to_string()).as_deref(), Ok(name));
+    }
+
+    #[test]
+    fn a_key_of_another_kind_is_refused() {
+        let mut bytes = [0; 34];
+        bytes[..2].copy_from_slice(&[0xec, 0x01]);
+        assert_eq!(name_of(&bytes).parse::<Did>(), Err(DidError::Kind));
+    }
+
+    #[test]
+    fn a_small_order_key_is_refused() {
+        let mut bytes = [0; 34];
+        bytes[..3].copy_from_slice(&[0xed, 0x01, 0x01]);
+        assert_eq!(name_of(&bytes).parse::<Did>(), Err(DidError::Key));
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_refused_before_it_is_decoded() {
+        assert_eq!(format!("{PREFIX}{}", "6".repeat(1 << 20)).parse::<Did>(), Err(DidError::Encoding));
+    }
+
+    #[test]
+    fn another_method_is_refused() {
+        assert_eq!("did:web:example.org".parse::<Did>(), Err(DidError::Prefix));
+    }
+
+    proptest! {
+        #[test]
+        fn every_node_has_one_name(seed: [u8; 32]) {
+            let did = NodeKey::from_seed(seed).did();
+            prop_assert_eq!(did.to_string().parse(), Ok(did));
+        }
+
+        #[test]
+        fn what_is_read_is_written_back(text in "did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{43,44}") {
+            if let Ok(did) = text.parse::<Did>() {
+                prop_assert_eq!(did.to_string(), text);
+            }
+        }
+    }
+}

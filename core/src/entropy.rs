@@ -59,3 +59,26 @@ impl std::fmt::Debug for Entropy {
         f.write_str("Entropy([secret])")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hpke::rand_core::Rng;
+
+    #[test]
+    fn the_same_seed_gives_the_same_stream_however_it_is_taken() {
+        let (mut whole, mut parts) = (Entropy::new([1; 32]), Entropy::new([1; 32]));
+        let bytes: [u8; 16] = whole.bytes();
+        let mut filled = [0; 4];
+        parts.fill_bytes(&mut filled);
+        let (middle, last) = (parts.next_u64().to_le_bytes(), parts.next_u32().to_le_bytes());
+        assert_eq!(bytes.as_slice(), [filled.as_slice(), &middle, &last].concat());
+    }
+
+    #[test]
+    fn a_stream_goes_on_and_does_not_repeat() {
+        let mut entropy = Entropy::new([1; 32]);
+        assert_ne!(entropy.bytes::<32>(), entropy.bytes::<32>());
+        assert_ne!(Entropy::new([1; 32]).bytes::<32>(), Entropy::new([2; 32]).bytes::<32>());
+    }
+}

@@ -67,3 +67,45 @@ impl std::fmt::Debug for EpochSecret {
         write!(f, "EpochSecret({}, [secret])", self.epoch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object_laws::{assert_every_bit_counts, assert_one_encoding};
+
+    const QUEUE: QueueId = QueueId::new([5; 32]);
+
+    fn secret() -> EpochSecret {
+        EpochSecret::new(Epoch::new(3), &mut Entropy::new([1; 32]))
+    }
+
+    #[test]
+    fn a_secret_has_one_encoding() {
+        assert_one_encoding(&secret());
+        assert_every_bit_counts(&secret());
+    }
+
+    /// [P-1]
+    #[test]
+    fn commitment_sealing_key_and_nonce_key_tell_nothing_of_each_other() {
+        let (seal_key, nonce_key) = (secret().seal_key(&QUEUE), secret().nonce_key(&QUEUE));
+        assert_ne!(*seal_key, *nonce_key);
+        assert_ne!(secret().commitment(&QUEUE), *seal_key);
+        assert_ne!(secret().commitment(&QUEUE), secret().secret);
+    }
+
+    #[test]
+    fn a_commitment_is_that_of_one_secret_one_epoch_and_one_queue() {
+        let mut later = secret();
+        later.epoch = Epoch::new(4);
+        let other = EpochSecret::new(Epoch::new(3), &mut Entropy::new([2; 32]));
+        for commitment in [later.commitment(&QUEUE), other.commitment(&QUEUE), secret().commitment(&QueueId::ZERO)] {
+            assert_ne!(commitment, secret().commitment(&QUEUE));
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        assert_eq!(format!("{:?}", secret()), "EpochSecret(3, [secret])");
+    }
+}

@@ -68,3 +68,51 @@ pub(crate) fn info(label: Label, parts: &[&[u8]]) -> Vec<u8> {
     parts.iter().for_each(|part| info.extend_from_slice(part));
     info
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealed() -> Vec<u8> {
+        seal(&key().public_key(), b"info", b"plaintext", &mut Entropy::new([2; 32])).expect("a public key")
+    }
+
+    fn key() -> ExchangeKey {
+        ExchangeKey::from_seed(&[1; 32])
+    }
+
+    #[test]
+    fn what_is_sealed_opens_for_its_key_and_info() {
+        assert_eq!(key().open(b"info", &sealed()).as_deref().map(Vec::as_slice), Some(b"plaintext".as_slice()));
+    }
+
+    #[test]
+    fn another_key_and_another_info_open_nothing() {
+        assert!(key().open(b"other", &sealed()).is_none());
+        assert!(ExchangeKey::from_seed(&[2; 32]).open(b"info", &sealed()).is_none());
+    }
+
+    #[test]
+    fn a_changed_byte_anywhere_opens_nothing() {
+        for place in 0..sealed().len() {
+            let mut changed = sealed();
+            changed[place] ^= 0x80;
+            assert!(key().open(b"info", &changed).is_none(), "byte {place}");
+        }
+    }
+
+    #[test]
+    fn a_sealing_without_a_whole_key_opens_nothing() {
+        for length in [0, 1, ENCAPSULATED_BYTES - 1, ENCAPSULATED_BYTES, ENCAPSULATED_BYTES + 15] {
+            assert!(key().open(b"info", &sealed()[..length]).is_none());
+        }
+    }
+
+    /// A key of zeros would make the classical half of the exchange known to everybody.
+    #[test]
+    fn an_encapsulated_key_of_zeros_opens_nothing() {
+        let mut zeros = sealed();
+        zeros[..ENCAPSULATED_BYTES].fill(0);
+        assert!(key().open(b"info", &zeros).is_none());
+    }
+}

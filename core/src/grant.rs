@@ -201,3 +201,6 @@ impl Object for Envelope {
 fn info(queue: &QueueId, reader: &Card, epoch: Epoch) -> Vec<u8> {
     exchange::info(Label::GRANT, &[queue.bytes(), &reader.hash(), &epoch.value().to_be_bytes()])
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,3 +99,89 @@ impl From<SignedError> for InvitationError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object_laws::{assert_one_encoding, flips};
+    use proptest::prelude::*;
+
+    fn owner() -> NodeKey {
+        NodeKey::from_seed([1; 32])
+    }
+
+    fn invitation() -> Invitation {
+        Invitation {
+            descriptor: owner().default_queue(),
+            card: owner().card(),
+            addresses: vec!["tidings://b.example:4433?pin=x".into(), "tidings://a.example:4433?pin=y".into()],
+            grant: Bytes::from_static(b"a sealed grant"),
+        }
+    }
+
+    #[test]
+    fn an_invitation_has_one_encoding() {
+        assert_one_encoding(&invitation());
+    }
+
+    #[test]
+    fn an_invitation_is_one_line_of_text() {
+        let text = invitation().sign(&owner());
+        assert_eq!(text.lines().count(), 1);
+        assert_eq!(Invitation::parse(&format!("{text}\n")), Ok(invitation()));
+    }
+
+    #[test]
+    fn an_invitation_with_any_flipped_bit_is_refused() {
+        let text = invitation().sign(&owner());
+        let lines = flips(text.as_bytes()).filter_map(|line| String::from_utf8(line).ok());
+        assert_eq!(lines.map(|line| Invitation::parse(&line)).find(Result::is_ok), None);
+    }
+
+    /// Somebody in between names a broker or a storage of its own.
+    #[test]
+    fn an_invitation_that_the_owner_did_not_sign_is_refused() {
+        let forged = invitation().sign(&NodeKey::from_seed([2; 32]));
+        assert_eq!(Invitation::parse(&forged), Err(InvitationError::Signature));
+    }
+
+    /// The fingerprint that people compare would be of one person and the queue of another.
+    #[test]
+    fn an_invitation_with_the_card_of_another_is_refused() {
+        let mixed = Invitation { card: NodeKey::from_seed([2; 32]).card(), ..invitation() };
+        assert_eq!(Invitation::parse(&mixed.sign(&owner())), Err(InvitationError::OtherOwner));
+    }
+
+    #[test]
+    fn an_invitation_at_every_cap_is_read() {
+        let largest = Invitation {
+            addresses: vec!["a".repeat(ADDRESS_BYTES_MAX); ADDRESSES_MAX],
+            grant: vec![1; ATTACHMENT_BYTES_MAX].into(),
+            ..invitation()
+        };
+        assert_eq!(Invitation::parse(&largest.sign(&owner())), Ok(largest));
+    }
+
+    #[test]
+    fn an_invitation_beyond_a_cap_is_refused() {
+        let more = Invitation { addresses: vec![String::new(); ADDRESSES_MAX + 1], ..invitation() };
+        assert!(Invitation::parse(&more.sign(&owner())).is_err());
+        let longer = Invitation { grant: vec![1; 2 * INVITATION_BYTES_MAX].into(), ..invitation() };
+        assert_eq!(Invitation::parse(&longer.sign(&owner())), Err(InvitationError::Line(LineError::TooLong)));
+    }
+
+    #[test]
+    fn a_card_is_not_an_invitation() {
+        assert_eq!(Invitation::parse(&owner().card().to_string()), Err(InvitationError::Line(LineError::Prefix(PREFIX))));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn every_invitation_is_read_back(addresses in proptest::collection::vec("\\PC{0,40}", 0..=ADDRESSES_MAX), grant: Vec<u8>) {
+            let invitation = Invitation { addresses, grant: grant.into(), ..invitation() };
+            prop_assert_eq!(Invitation::parse(&invitation.sign(&owner())), Ok(invitation));
+        }
+    }
+}

@@ -130,3 +130,71 @@ fn proof_message(exporter: &[u8; 32], key: &VerifyingKey) -> [u8; 64] {
     message[32..].copy_from_slice(key.bytes());
     message
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    const EXPORTER: [u8; 32] = [9; 32];
+
+    fn node() -> NodeKey {
+        NodeKey::from_seed([1; 32])
+    }
+
+    #[test]
+    fn the_same_seed_is_the_same_node_with_the_same_queue() {
+        assert_eq!(node().card(), node().card());
+        assert_eq!(node().default_queue().id(), node().default_queue().id());
+        assert_ne!(node().default_queue().id(), NodeKey::from_seed([2; 32]).default_queue().id());
+    }
+
+    #[test]
+    fn no_two_derived_values_of_a_seed_are_equal() {
+        let descriptor = node().default_queue();
+        let seeds = [Label::SIGNING_KEY, Label::EXCHANGE_KEY, Label::NEXT_KEY, Label::RECOVERY_KEY].map(|label| label.hash(&[&[1; 32]]));
+        let values = [descriptor.salt, descriptor.next_key, descriptor.recovery_key, *descriptor.signing_key.bytes()];
+        assert_eq!(seeds.iter().chain(&values).collect::<HashSet<_>>().len(), 8);
+    }
+
+    #[test]
+    fn card_and_default_queue_commit_to_the_same_recovery_key() {
+        assert_eq!(node().card().recovery_key, node().default_queue().recovery_key);
+    }
+
+    #[test]
+    fn two_generated_nodes_differ() {
+        let mut entropy = Entropy::new([3; 32]);
+        assert_ne!(NodeKey::generate(&mut entropy).did(), NodeKey::generate(&mut entropy).did());
+    }
+
+    /// [P-18]
+    #[test]
+    fn a_proof_holds_on_its_own_connection_only() {
+        let proof = node().prove(&EXPORTER);
+        assert!(verify_proof(&node().verifying_key(), &EXPORTER, &proof));
+        assert!(!verify_proof(&node().verifying_key(), &[8; 32], &proof));
+    }
+
+    /// [P-18]
+    #[test]
+    fn a_proof_of_one_key_is_none_of_another() {
+        let other = NodeKey::from_seed([2; 32]).verifying_key();
+        assert!(!verify_proof(&other, &EXPORTER, &node().prove(&EXPORTER)));
+    }
+
+    /// [P-18] The identity point "verifies" any message under the loose equation.
+    #[test]
+    fn a_small_order_key_proves_nothing() {
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        let mut signature = [0; 64];
+        signature[0] = 1;
+        assert!(!verify_proof(&VerifyingKey::new(identity), &EXPORTER, &signature));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        assert_eq!(format!("{:?}", node()), "NodeKey([secret])");
+    }
+}

@@ -194,3 +194,114 @@ impl From<DecodeError> for KeyFileError {
         Self::Damaged
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object_laws::flips;
+    use std::sync::LazyLock;
+
+    /// Made once: it takes a tenth of a second.
+    static SEALED_FILE: LazyLock<Vec<u8>> = LazyLock::new(|| file(PASSPHRASE));
+    const PASSPHRASE: Option<&[u8]> = Some(b"correct horse");
+
+    fn node() -> NodeKey {
+        NodeKey::from_seed([1; 32])
+    }
+
+    fn file(passphrase: Option<&[u8]>) -> Vec<u8> {
+        seal(&node(), passphrase, &mut Entropy::new([2; 32])).to_vec()
+    }
+
+    fn opened(file: &[u8], passphrase: Option<&[u8]>) -> Result<[u8; 32], KeyFileError> {
+        open(file, passphrase).map(|key| *key.seed())
+    }
+
+    /// A file with another body whose checksum is right.
+    fn rewritten(change: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
+        let mut body = body(&SEALED_FILE).expect("a key file").to_vec();
+        change(&mut body);
+        let checksum = checksum(&body);
+        body.extend_from_slice(&checksum);
+        format!("{MAGIC}1\n{}\n", BASE64.encode(&body)).into_bytes()
+    }
+
+    #[test]
+    fn a_key_without_a_passphrase_is_read_back() {
+        assert_eq!(opened(&file(None), None), Ok([1; 32]));
+        assert!(!is_sealed(&file(None)));
+    }
+
+    #[test]
+    fn a_sealed_key_is_read_back_with_its_passphrase() {
+        assert_eq!(opened(&SEALED_FILE, PASSPHRASE), Ok([1; 32]));
+        assert!(is_sealed(&SEALED_FILE));
+    }
+
+    #[test]
+    fn a_sealed_key_needs_its_passphrase() {
+        assert_eq!(opened(&SEALED_FILE, None), Err(KeyFileError::PassphraseNeeded));
+        assert_eq!(opened(&SEALED_FILE, Some(b"other")), Err(KeyFileError::PassphraseWrong));
+    }
+
+    #[test]
+    fn a_sealed_file_does_not_hold_the_seed() {
+        let body = body(&SEALED_FILE).expect("a key file");
+        assert!(!body.windows(8).any(|window| window == [1; 8]));
+    }
+
+    #[test]
+    fn a_file_with_any_flipped_bit_is_refused_as_damaged() {
+        for file in [file(None), SEALED_FILE.clone()] {
+            // A flipped version is one that a later program may have written.
+            let first_line = MAGIC.len() * 8..(MAGIC.len() + 1) * 8;
+            for (bit, flipped) in flips(&file).enumerate().filter(|(bit, _)| !first_line.contains(bit)) {
+                assert_eq!(opened(&flipped, PASSPHRASE), Err(KeyFileError::Damaged), "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_truncated_or_extended_file_is_damaged() {
+        let file = file(None);
+        for length in 0..file.len() - 1 {
+            assert_eq!(opened(&file[..length], None), Err(KeyFileError::Damaged));
+        }
+        assert_eq!(opened(&[file.as_slice(), b"\n\n"].concat(), None), Err(KeyFileError::Damaged));
+        assert_eq!(opened(&[0; 1 << 20], None), Err(KeyFileError::Damaged));
+    }
+
+    /// A key is precious: an editor or a mail that changed the line ends has not lost it.
+    #[test]
+    fn line_ends_of_any_editor_are_read() {
+        let text = String::from_utf8(file(None)).expect("text");
+        assert_eq!(opened(text.replace('\n', "\r\n").as_bytes(), None), Ok([1; 32]));
+        assert_eq!(opened(text.trim_end().as_bytes(), None), Ok([1; 32]));
+    }
+
+    /// [P-20]
+    #[test]
+    fn a_file_of_a_later_version_is_named_too_new() {
+        let text = String::from_utf8(file(None)).expect("text");
+        assert_eq!(opened(text.replacen("key 1", "key 2", 1).as_bytes(), None), Err(KeyFileError::TooNew));
+        assert_eq!(opened(&rewritten(|body| body[0] = 2), PASSPHRASE), Err(KeyFileError::TooNew));
+        assert_eq!(opened(&rewritten(|body| body[1] = 2), PASSPHRASE), Err(KeyFileError::TooNew));
+    }
+
+    /// A prepared file must not take all memory or the whole day.
+    #[test]
+    fn costs_beyond_their_caps_are_not_paid() {
+        for field in [2..6, 6..10, 10..14] {
+            let file = rewritten(|body| body[field.clone()].fill(0xff));
+            assert_eq!(opened(&file, PASSPHRASE), Err(KeyFileError::Damaged));
+            let file = rewritten(|body| body[field.clone()].fill(0));
+            assert_eq!(opened(&file, PASSPHRASE), Err(KeyFileError::Damaged));
+        }
+    }
+
+    #[test]
+    fn two_files_of_one_key_have_nothing_in_common() {
+        let [first, second] = [[2; 32], [3; 32]].map(|seed| body(&seal(&node(), PASSPHRASE, &mut Entropy::new(seed))).expect("a key file"));
+        assert_ne!(first[14..], second[14..]);
+    }
+}

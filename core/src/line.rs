@@ -36,3 +36,40 @@ pub(crate) fn read(prefix: &'static str, bytes_max: usize, line: &str) -> Result
     }
     BASE64URL_NOPAD.decode(encoded.as_bytes()).map_err(|_| LineError::Encoding)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PREFIX: &str = "tidings-test:";
+
+    #[test]
+    fn white_space_around_a_line_does_not_count() {
+        assert_eq!(read(PREFIX, 3, &format!(" {}\r\n", write(PREFIX, &[1, 2, 3]))), Ok(vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn a_line_is_not_decoded_beyond_its_cap() {
+        assert_eq!(read(PREFIX, 3, &write(PREFIX, &[0; 4])), Err(LineError::TooLong));
+    }
+
+    #[test]
+    fn another_kind_of_line_is_named() {
+        assert_eq!(read(PREFIX, 3, "tidings-card:AAAA"), Err(LineError::Prefix(PREFIX)));
+    }
+
+    #[test]
+    fn padding_standard_alphabet_and_loose_bits_are_refused() {
+        for encoded in ["AA==", "++++", "AB", "A A"] {
+            assert_eq!(read(PREFIX, 30, &format!("{PREFIX}{encoded}")), Err(LineError::Encoding));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_have_one_line(bytes: Vec<u8>) {
+            prop_assert_eq!(read(PREFIX, bytes.len(), &write(PREFIX, &bytes)), Ok(bytes));
+        }
+    }
+}

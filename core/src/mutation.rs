@@ -301,3 +301,6 @@ fn read_headers(input: &mut Decoder<'_>) -> Result<Vec<(String, Bytes)>, DecodeE
     }
     Ok(headers)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

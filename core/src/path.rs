@@ -96,3 +96,82 @@ fn check_segment(segment: &str) -> Result<(), PathError> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn error(text: &str) -> Option<PathError> {
+        text.parse::<RecordPath>().err()
+    }
+
+    #[test]
+    fn ordinary_paths_are_taken_as_they_are() {
+        for text in ["/a", "/favorites/color", "/A/a", "/ /..a", "/caf\u{e9}", "/\u{1f600}", "/a\\b:c*"] {
+            assert_eq!(text.parse::<RecordPath>().map(|path| path.to_string()).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn a_path_starts_with_a_slash() {
+        assert_eq!(error("a/b"), Some(PathError::NotAbsolute));
+        assert_eq!(error(""), Some(PathError::NotAbsolute));
+    }
+
+    #[test]
+    fn a_path_does_not_end_with_a_slash() {
+        assert_eq!(error("/a/"), Some(PathError::TrailingSlash));
+        assert_eq!(error("/"), Some(PathError::TrailingSlash));
+    }
+
+    #[test]
+    fn a_path_has_no_empty_segment() {
+        assert_eq!(error("/a//b"), Some(PathError::EmptySegment));
+        assert_eq!(error("//a"), Some(PathError::EmptySegment));
+    }
+
+    #[test]
+    fn a_path_has_no_dot_segment() {
+        for text in ["/.", "/..", "/a/./b", "/a/../b", "/a/.."] {
+            assert_eq!(error(text), Some(PathError::DotSegment));
+        }
+    }
+
+    #[test]
+    fn a_path_has_no_control_character() {
+        for text in ["/a\0b", "/a\nb", "/\u{7f}", "/\u{85}"] {
+            assert_eq!(error(text), Some(PathError::ControlCharacter));
+        }
+    }
+
+    #[test]
+    fn a_path_is_in_normal_form_c() {
+        assert_eq!(error("/cafe\u{301}"), Some(PathError::NotNormalized));
+        // The angstrom sign has the letter as its normal form.
+        assert_eq!(error("/\u{212b}"), Some(PathError::NotNormalized));
+    }
+
+    #[test]
+    fn a_path_has_at_most_its_cap_of_bytes() {
+        let longest = format!("/{}", "a".repeat(PATH_BYTES_MAX - 1));
+        assert_eq!(error(&longest), None);
+        assert_eq!(error(&format!("{longest}a")), Some(PathError::TooLong));
+    }
+
+    #[test]
+    fn debug_does_not_show_a_path() {
+        assert_eq!(format!("{:?}", "/secret".parse::<RecordPath>().expect("a path")), "RecordPath([7 bytes])");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_is_read_back_from_its_encoding(text in "(/[^/]{1,8}){1,4}") {
+            if let Ok(path) = text.parse::<RecordPath>() {
+                let mut out = Encoder::new();
+                path.write_in(&mut out);
+                prop_assert_eq!(RecordPath::read_in(&mut Decoder::new(&out.finish())), Ok(path));
+            }
+        }
+    }
+}

@@ -38,3 +38,38 @@ impl std::fmt::Debug for PseudonymKey {
         f.write_str("PseudonymKey([secret])")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::verify_proof;
+    use tidings_proto::VerifyingKey;
+
+    #[test]
+    fn the_same_seed_is_the_same_pseudonym() {
+        assert_eq!(PseudonymKey::from_seed(&[1; 32]).pseudonym(), PseudonymKey::from_seed(&[1; 32]).pseudonym());
+        assert_ne!(PseudonymKey::from_seed(&[1; 32]).pseudonym(), PseudonymKey::from_seed(&[2; 32]).pseudonym());
+    }
+
+    /// A reader whose seed were its node's would be recognised in all queues.
+    #[test]
+    fn a_pseudonym_is_not_the_node_of_the_same_seed() {
+        let node = crate::NodeKey::from_seed([1; 32]);
+        assert_ne!(PseudonymKey::from_seed(&[1; 32]).pseudonym().bytes(), node.verifying_key().bytes());
+    }
+
+    /// [P-18]
+    #[test]
+    fn a_pseudonym_is_proven_on_one_connection() {
+        let key = PseudonymKey::from_seed(&[1; 32]);
+        let public = VerifyingKey::new(*key.pseudonym().bytes());
+        let proof = key.prove(&[7; 32]);
+        assert!(verify_proof(&public, &[7; 32], &proof));
+        assert!(!verify_proof(&public, &[8; 32], &proof));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        assert_eq!(format!("{:?}", PseudonymKey::from_seed(&[1; 32])), "PseudonymKey([secret])");
+    }
+}

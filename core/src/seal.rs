@@ -142,3 +142,6 @@ fn padded_bytes(bytes: usize) -> usize {
     let mask = (1usize << (exponent - kept)) - 1;
     (bytes + mask) & !mask
 }
+
+#[cfg(test)]
+mod tests;
