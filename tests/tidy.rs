@@ -39,6 +39,11 @@ fn every_link_and_every_file_that_the_docs_name_exists() {
 }
 
 #[test]
+fn every_limit_in_the_readme_is_the_one_in_the_code() {
+    none(docs::wrong_limits(&repository()));
+}
+
+#[test]
 fn no_text_names_a_path_of_one_machine_or_the_host_of_a_registry() {
     none(docs::machine_paths(&repository()));
 }

@@ -11,6 +11,16 @@ const SELF: &str = "tests/tidy";
 const MACHINE_PATHS: [&str; 4] = ["/home/", "/Users/", concat!("/ro", "ot/"), concat!("crates", ".io")];
 const TASK_WORDS: [&str; 3] = ["TODO", "FIXME", "XXX"];
 
+/// Figures of the README with the caps they must equal, as both are written.
+const LIMITS: [(&str, &str); 6] = [
+    ("| value | 4 KiB |", "INLINE_BYTES_MAX: usize = 4 * 1024;"),
+    ("| path | 1,024 bytes,", "PATH_BYTES_MAX: usize = 1_024;"),
+    ("| one entry, sealed | 16 KiB |", "ENTRY_BYTES_MAX: usize = 16 * 1024;"),
+    ("| one publish | 4,096 entries, 4 MiB |", "PUBLISH_ENTRIES_MAX: usize = 4_096;"),
+    ("| one publish | 4,096 entries, 4 MiB |", "PUBLISH_BYTES_MAX: usize = 4 * 1024 * 1024;"),
+    ("| readers of a queue | 1,024 |", "READERS_MAX: usize = 1_024;"),
+];
+
 #[derive(Clone, Copy, PartialEq)]
 enum State {
     InForce,
@@ -159,6 +169,18 @@ fn is_file_name(span: &str) -> bool {
         && !span.contains([' ', '*', '<', '$', '~', ':'])
         && !span.starts_with('/')
         && ["rs", "md", "toml", "proto"].contains(&kind)
+}
+
+/// Limits that the README gives otherwise than the code, or not at all; lines of its table that are not compared.
+pub(crate) fn wrong_limits(sources: &[Source]) -> Vec<String> {
+    let text = |path: &str| sources.iter().find(|source| source.path == path).map_or("", |source| source.text.as_str());
+    let (readme, caps) = (text("README.md"), text("proto/src/caps.rs"));
+    let wrong = LIMITS.into_iter().filter(|(shown, cap)| !readme.contains(shown) || !caps.contains(cap));
+    let wrong = wrong.map(|(shown, cap)| format!("README.md:1: `{shown}` and `{cap}` are not both there"));
+    let table = readme.lines().enumerate().skip_while(|(_, line)| *line != "| what | limit |").skip(2);
+    let unknown =
+        table.take_while(|(_, line)| line.starts_with('|')).filter(|(_, line)| !LIMITS.iter().any(|(shown, _)| line.starts_with(shown)));
+    wrong.chain(unknown.map(|(at, line)| format!("README.md:{}: no cap is compared with `{line}`", at + 1))).collect()
 }
 
 /// Whether `target`, seen from `folder`, is in this repository.
