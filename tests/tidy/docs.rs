@@ -130,14 +130,16 @@ fn spans(text: &str) -> Vec<(usize, &str)> {
 /// Links, named files and relative paths that lead to no file of this repository.
 pub(crate) fn dead_links(sources: &[Source]) -> Vec<String> {
     let mut dead = Vec::new();
-    for source in sources {
+    for source in sources.iter().filter(|source| !source.path.starts_with(SELF)) {
         let folder = source.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let mut named = upward_paths(source);
         if source.path.ends_with(".md") {
             named.extend(links(&source.text));
-            let files = spans(&source.text).into_iter().filter(|(_, span)| is_file_name(span) && !exists("", span));
-            named.extend(files.map(|(line, span)| (line, span.to_owned())));
         }
+        // Code names docs; docs name any file.
+        let prefix = if source.path.ends_with(".md") { "" } else { "docs/" };
+        let files = spans(&source.text).into_iter().filter(|(_, span)| is_file_name(span) && span.starts_with(prefix));
+        named.extend(files.filter(|(_, span)| !exists("", span)).map(|(line, span)| (line, span.to_owned())));
         let missing = named.into_iter().filter(|(_, target)| !exists(folder, target));
         dead.extend(missing.map(|(line, target)| source.violation(line, format!("`{target}` is no file of this repository"))));
     }
