@@ -198,3 +198,14 @@ impl Queue {
         Ok(Scan { head: self.row.head.clone(), entries, complete })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance;
+    use super::*;
+
+    #[test]
+    fn the_reference_keeps_every_promise_of_a_store() {
+        conformance::suite(MemoryStore::new);
+    }
+}

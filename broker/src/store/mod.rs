@@ -4,8 +4,12 @@
 //! store across a network fits as well as an embedded one. Which promises hold on a disk: `docs/storage.md`.
 
 mod chain;
+pub mod conformance;
 mod error;
+pub mod faulty;
 pub mod memory;
+#[cfg(feature = "rocksdb")]
+pub mod rocksdb;
 mod rows;
 
 use bytes::Bytes;
@@ -14,7 +18,10 @@ use tidings_core::history::NodeIndex;
 use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId, VerifyingKey};
 
 pub use error::{Cause, StoreError};
+pub use faulty::{Fault, Faults, FaultyStore};
 pub use memory::MemoryStore;
+#[cfg(feature = "rocksdb")]
+pub use rocksdb::{OpenError, RocksStore, Settings};
 pub use rows::{Acked, Append, LiveRow, QueueRow, Scan, ScanLimit};
 
 /// Keeps queues durably.

@@ -1,0 +1,111 @@
+//! From a group of appends or acknowledgements to the one batch that is synced.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use ::rocksdb::WriteBatch;
+use tidings_proto::{Offset, Pseudonym, QueueId};
+
+use super::super::chain::outstanding;
+use super::super::{Acked, Append, StoreError};
+use super::RocksStore;
+use super::keys::{self, Column};
+use super::read::View;
+use super::values::{self, NOTHING_LIVE, QueueValue};
+
+/// What is still to be written of `group`; empty if all of it stands. The caller holds the place to write.
+pub(super) fn batch(store: &RocksStore, group: &[Append]) -> Result<WriteBatch, StoreError> {
+    let appends = outstanding(group, |queue| Ok(store.view(queue).standing()?.map(|standing| standing.head)))?;
+    let mut batch = WriteBatch::default();
+    for chain in appends.chunk_by(|a, b| a.queue == b.queue) {
+        chain.iter().for_each(|append| put_rows(store, &mut batch, append));
+        put_queue(store, &mut batch, chain)?;
+    }
+    Ok(batch)
+}
+
+/// The acknowledgements of `group` that are higher than what is kept. The caller holds the place to write.
+pub(super) fn acknowledgements(store: &RocksStore, group: &[Acked]) -> Result<WriteBatch, StoreError> {
+    let mut highest: BTreeMap<(QueueId, Pseudonym), &Acked> = BTreeMap::new();
+    for acked in group {
+        let kept = highest.entry((acked.queue, acked.reader)).or_insert(acked);
+        if acked.rank > kept.rank {
+            *kept = acked;
+        }
+    }
+    let mut batch = WriteBatch::default();
+    for ((queue, reader), acked) in highest {
+        let (view, key) = (store.view(&queue), keys::named(&queue, reader.bytes()));
+        let kept = view.get(Column::Acknowledgements, &key)?.map(|bytes| view.sound(values::decode_acknowledgement(&bytes))).transpose()?;
+        if kept.is_none_or(|(rank, _)| acked.rank > rank) {
+            batch.put_cf(store.column(Column::Acknowledgements), key, values::encode_acknowledgement(acked.rank, &acked.bytes));
+        }
+    }
+    Ok(batch)
+}
+
+/// The queue's own row, once for all its appends, since it holds 4 KiB of set hashes.
+fn put_queue(store: &RocksStore, batch: &mut WriteBatch, chain: &[&Append]) -> Result<(), StoreError> {
+    let Some(last) = chain.last() else { return Ok(()) };
+    let first = first_live(&store.view(&last.queue), chain)?;
+    let value = QueueValue { first, row: last.row.clone() };
+    batch.put_cf(store.column(Column::Queues), last.queue.bytes(), value.encode());
+    Ok(())
+}
+
+/// Lower bound of the live offsets after `chain`. Steps over each deleted row once in the life of the queue, and only here.
+fn first_live(view: &View<'_>, chain: &[&Append]) -> Result<Offset, StoreError> {
+    let (mut added, mut gone) = (BTreeSet::new(), HashSet::new());
+    for append in chain {
+        for row in &append.retired {
+            added.remove(&row.offset);
+            gone.insert(row.offset);
+        }
+        added.extend(append.entries.iter().map(|(row, _)| row.offset));
+    }
+    let stored = view.standing()?.map_or(NOTHING_LIVE, |standing| standing.first);
+    let kept = if gone.contains(&stored) {
+        view.live_offsets(stored).find(|offset| offset.as_ref().map_or(true, |offset| !gone.contains(offset))).transpose()?
+    } else {
+        Some(stored)
+    };
+    Ok(kept.into_iter().chain(added.first().copied()).min().unwrap_or(NOTHING_LIVE))
+}
+
+fn put_rows(store: &RocksStore, batch: &mut WriteBatch, append: &Append) {
+    put_live(store, batch, append);
+    let queue = &append.queue;
+    for (node, hash) in &append.history {
+        batch.put_cf(store.column(Column::History), keys::node(queue, *node), hash);
+    }
+    for reader in &append.access_removed {
+        batch.delete_cf(store.column(Column::Access), keys::named(queue, reader.bytes()));
+        batch.delete_cf(store.column(Column::Acknowledgements), keys::named(queue, reader.bytes()));
+    }
+    for (reader, row) in &append.access_put {
+        batch.put_cf(store.column(Column::Access), keys::named(queue, reader.bytes()), row);
+    }
+    for hash in &append.attachments_removed {
+        batch.delete_cf(store.column(Column::Attachments), keys::named(queue, hash.bytes()));
+    }
+    for (hash, bytes) in &append.attachments_put {
+        batch.put_cf(store.column(Column::Attachments), keys::named(queue, hash.bytes()), bytes);
+    }
+}
+
+/// Deletions first: within a batch the later operation on a key stands.
+fn put_live(store: &RocksStore, batch: &mut WriteBatch, append: &Append) {
+    let key = |number| keys::numbered(&append.queue, number);
+    let reborn: HashSet<_> = append.entries.iter().map(|(row, _)| row.birth).collect();
+    for row in &append.retired {
+        batch.delete_cf(store.column(Column::Entries), key(row.offset.value()));
+        batch.delete_cf(store.column(Column::Live), key(row.offset.value()));
+    }
+    for birth in append.retired.iter().map(|row| row.birth).chain(append.ended.iter().copied()).filter(|birth| !reborn.contains(birth)) {
+        batch.delete_cf(store.column(Column::Births), key(birth.value()));
+    }
+    for (row, bytes) in &append.entries {
+        batch.put_cf(store.column(Column::Entries), key(row.offset.value()), bytes);
+        batch.put_cf(store.column(Column::Live), key(row.offset.value()), values::encode_live(row));
+        batch.put_cf(store.column(Column::Births), key(row.birth.value()), row.offset.value().to_be_bytes());
+    }
+}

@@ -1,0 +1,157 @@
+//! Key layout, all of it. A store over another ordered map keeps the same keys.
+//!
+//! Numbers are big-endian, so the order of keys is the order of numbers; ids have 32 bytes, so no separator is needed.
+//!
+//! | column family | key | value | read by |
+//! | --- | --- | --- | --- |
+//! | `default` | `format` | version of this layout, `u32` | open |
+//! | `queues` | queue | [`QueueValue`](super::values::QueueValue): head, set hashes, frontier | every request, once |
+//! | `entries` | queue, offset `u64` | encoded entry, verbatim | scan |
+//! | `live` | queue, offset `u64` | birth `u64`, digest, bytes `u32` | bitmap, purge; retiring reads no ciphertext |
+//! | `births` | queue, birth `u64` | offset `u64` of its live entry | publish |
+//! | `history` | queue, level `u8`, index `u64` | hash of that complete subtree; at level 0 the leaf | proof |
+//! | `access` | queue, pseudonym | encoded access row | subscription |
+//! | `attachments` | queue, content hash | attachment, verbatim | grant |
+//! | `acknowledgements` | queue, pseudonym | term `u64`, number `u64`, signed acknowledgement; one row, overwritten | owner |
+//! | `admitted` | owner's verifying key | nothing | open of a publish stream |
+//!
+//! `entries`, `live` and `births` hold live entries only: what is retired is deleted in the batch that retires it.
+
+use tidings_core::history::NodeIndex;
+use tidings_proto::{Offset, QueueId};
+
+/// Version of the layout. Raised with every change that an older build would read wrongly.
+pub(super) const FORMAT: u32 = 1;
+/// Key of the version.
+pub(super) const FORMAT_KEY: &[u8] = b"format";
+/// Bytes by which the rows of one queue are found together.
+pub(super) const PREFIX_BYTES: usize = 32;
+
+/// A column family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Column {
+    Meta,
+    Queues,
+    Entries,
+    Live,
+    Births,
+    History,
+    Access,
+    Attachments,
+    Acknowledgements,
+    Admitted,
+}
+
+impl Column {
+    pub(super) const ALL: [Self; 10] = [
+        Self::Meta,
+        Self::Queues,
+        Self::Entries,
+        Self::Live,
+        Self::Births,
+        Self::History,
+        Self::Access,
+        Self::Attachments,
+        Self::Acknowledgements,
+        Self::Admitted,
+    ];
+
+    /// Name on the disk.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "default",
+            Self::Queues => "queues",
+            Self::Entries => "entries",
+            Self::Live => "live",
+            Self::Births => "births",
+            Self::History => "history",
+            Self::Access => "access",
+            Self::Attachments => "attachments",
+            Self::Acknowledgements => "acknowledgements",
+            Self::Admitted => "admitted",
+        }
+    }
+
+    /// Whether a queue has many rows here, found by its prefix.
+    pub(super) const fn prefixed(self) -> bool {
+        !matches!(self, Self::Meta | Self::Queues | Self::Admitted)
+    }
+
+    /// Whether rows here are deleted in the order they came, so that a scan from the start meets the traces of those deleted.
+    pub(super) const fn retires(self) -> bool {
+        matches!(self, Self::Entries | Self::Live)
+    }
+}
+
+/// Key of an offset or a birth.
+pub(super) fn numbered(queue: &QueueId, number: u64) -> [u8; 40] {
+    let mut key = [0; 40];
+    key[..32].copy_from_slice(queue.bytes());
+    key[32..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// Key of a row named by 32 bytes within its queue.
+pub(super) fn named(queue: &QueueId, name: &[u8; 32]) -> [u8; 64] {
+    let mut key = [0; 64];
+    key[..32].copy_from_slice(queue.bytes());
+    key[32..].copy_from_slice(name);
+    key
+}
+
+/// Key of a node of the history.
+pub(super) fn node(queue: &QueueId, node: NodeIndex) -> [u8; 41] {
+    let mut key = [0; 41];
+    key[..32].copy_from_slice(queue.bytes());
+    key[32] = node.level;
+    key[33..].copy_from_slice(&node.index.to_be_bytes());
+    key
+}
+
+/// Above every key of the queue and below every key of the next one: longer than any key, and all ones behind the id.
+pub(super) fn above(queue: &QueueId) -> [u8; 65] {
+    let mut key = [0xff; 65];
+    key[..32].copy_from_slice(queue.bytes());
+    key
+}
+
+/// The offset in a key made by [`numbered`]; `None` if it is none.
+pub(super) fn offset_of(key: &[u8]) -> Option<Offset> {
+    let number = key.get(PREFIX_BYTES..)?.try_into().ok()?;
+    Some(Offset::new(u64::from_be_bytes(number)))
+}
+
+/// The 32 bytes behind the queue in a key made by [`named`]; `None` if there are none.
+pub(super) fn name_of(key: &[u8]) -> Option<[u8; 32]> {
+    key.get(PREFIX_BYTES..)?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_of_a_queue_lies_between_its_id_and_its_bound() {
+        let (queue, next) = (QueueId::new([7; 32]), QueueId::new([8; 32]));
+        for key in [numbered(&queue, 0).to_vec(), numbered(&queue, u64::MAX).to_vec(), named(&queue, &[0xff; 32]).to_vec()] {
+            assert!(key.as_slice() >= queue.bytes().as_slice() && key.as_slice() < above(&queue).as_slice());
+        }
+        assert!(above(&queue).as_slice() < next.bytes().as_slice());
+    }
+
+    #[test]
+    fn the_last_possible_queue_has_a_bound_too() {
+        let queue = QueueId::new([0xff; 32]);
+        assert!(numbered(&queue, u64::MAX).as_slice() < above(&queue).as_slice());
+    }
+
+    /// The layout of format 1. A change here needs a new format number and a migration.
+    #[test]
+    fn keys_are_what_format_1_says() {
+        let queue = QueueId::new([0xab; 32]);
+        assert_eq!(numbered(&queue, 0x0102)[32..], [0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(node(&queue, NodeIndex { level: 3, index: 5 })[32..], [3, 0, 0, 0, 0, 0, 0, 0, 5]);
+        assert_eq!(offset_of(&numbered(&queue, 9)), Some(Offset::new(9)));
+        assert_eq!(name_of(&named(&queue, &[4; 32])), Some([4; 32]));
+    }
+}

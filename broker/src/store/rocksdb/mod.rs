@@ -1,0 +1,135 @@
+//! The embedded store. What it promises and what damage does: `docs/storage.md`; keys: [`keys`].
+
+mod append;
+mod keys;
+mod log_tail;
+mod open;
+mod read;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ::rocksdb::{ColumnFamily, DB, WriteBatch, WriteOptions};
+use bytes::Bytes;
+use roaring::RoaringTreemap;
+use tidings_core::history::NodeIndex;
+use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId, VerifyingKey};
+
+use self::keys::Column;
+use self::read::View;
+use super::{Acked, Append, Cause, LiveRow, QueueRow, Scan, ScanLimit, Store, StoreError};
+
+pub use open::{OpenError, Settings};
+
+/// A store in one folder, for one process. Queues at rest cost disk, no memory.
+pub struct RocksStore {
+    db: DB,
+    /// Held from the check of the stored heads to the write that continues them.
+    writing: Mutex<()>,
+    poisoned: AtomicBool,
+}
+
+impl RocksStore {
+    fn column(&self, column: Column) -> &ColumnFamily {
+        self.db.cf_handle(column.name()).expect("a store is opened with every column family")
+    }
+
+    fn view(&self, queue: &QueueId) -> View<'_> {
+        View::new(self, Some(*queue))
+    }
+
+    /// Waits for the one place to write, if anything may still be written.
+    fn writer(&self) -> Result<MutexGuard<'_, ()>, StoreError> {
+        let guard = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.poisoned.load(Ordering::SeqCst) { Err(StoreError::Poisoned) } else { Ok(guard) }
+    }
+
+    /// Writes and syncs. After one failure nobody can know what a later sync would make durable, so there is none: what the
+    /// kernel failed to write it may since have marked as written (fsync, PostgreSQL 2018).
+    fn commit(&self, batch: WriteBatch) -> Result<(), StoreError> {
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        self.db.write_opt(batch, &options).map_err(|error| {
+            self.poisoned.store(true, Ordering::SeqCst);
+            StoreError::Indeterminate(Cause::new(error.into_string()))
+        })
+    }
+}
+
+impl Store for RocksStore {
+    fn queue(&self, queue: &QueueId) -> Result<Option<QueueRow>, StoreError> {
+        Ok(self.view(queue).value()?.map(|value| value.row))
+    }
+
+    fn append(&self, group: &[Append]) -> Result<(), StoreError> {
+        let _writer = self.writer()?;
+        let batch = append::batch(self, group)?;
+        if batch.is_empty() { Ok(()) } else { self.commit(batch) }
+    }
+
+    fn live_of(&self, queue: &QueueId, births: &[Birth]) -> Result<Vec<Option<LiveRow>>, StoreError> {
+        self.view(queue).live_of(births)
+    }
+
+    fn live_at(&self, queue: &QueueId, offsets: &[Offset]) -> Result<Vec<Option<LiveRow>>, StoreError> {
+        self.view(queue).live_at(offsets)
+    }
+
+    fn scan(&self, queue: &QueueId, after: Offset, limit: ScanLimit) -> Result<Option<Scan>, StoreError> {
+        self.view(queue).scan(after, limit)
+    }
+
+    fn bitmap(&self, queue: &QueueId, through: Offset, limit: ScanLimit) -> Result<Option<(RoaringTreemap, Scan)>, StoreError> {
+        self.view(queue).bitmap(through, limit)
+    }
+
+    fn history(&self, queue: &QueueId, nodes: &[NodeIndex]) -> Result<Vec<Option<[u8; 32]>>, StoreError> {
+        self.view(queue).history(nodes)
+    }
+
+    fn access(&self, queue: &QueueId, reader: &Pseudonym) -> Result<Option<Bytes>, StoreError> {
+        self.view(queue).get(Column::Access, &keys::named(queue, reader.bytes()))
+    }
+
+    fn access_list(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError> {
+        self.view(queue).by_reader(Column::Access)?.map(|row| row.map(|(reader, bytes)| (reader, Bytes::from(bytes)))).collect()
+    }
+
+    fn attachment(&self, queue: &QueueId, hash: &ContentHash) -> Result<Option<Bytes>, StoreError> {
+        self.view(queue).get(Column::Attachments, &keys::named(queue, hash.bytes()))
+    }
+
+    fn acknowledge(&self, group: &[Acked]) -> Result<(), StoreError> {
+        let _writer = self.writer()?;
+        let batch = append::acknowledgements(self, group)?;
+        if batch.is_empty() { Ok(()) } else { self.commit(batch) }
+    }
+
+    fn acknowledgements(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError> {
+        self.view(queue).acknowledgements()
+    }
+
+    fn admitted(&self, owner: &VerifyingKey) -> Result<bool, StoreError> {
+        Ok(View::new(self, None).get(Column::Admitted, owner.bytes())?.is_some())
+    }
+
+    fn admit(&self, owner: &VerifyingKey, admitted: bool) -> Result<(), StoreError> {
+        let _writer = self.writer()?;
+        let mut batch = WriteBatch::default();
+        if admitted {
+            batch.put_cf(self.column(Column::Admitted), owner.bytes(), []);
+        } else {
+            batch.delete_cf(self.column(Column::Admitted), owner.bytes());
+        }
+        self.commit(batch)
+    }
+}
+
+impl std::fmt::Debug for RocksStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RocksStore").field("folder", &self.db.path()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,180 @@
+//! Opening a folder: settings, the lock, the format.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
+use ::rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, ErrorKind, IteratorMode, LogLevel, Options,
+    SliceTransform, WriteOptions,
+};
+
+use super::super::Cause;
+use super::RocksStore;
+use super::keys::{Column, FORMAT, FORMAT_KEY, PREFIX_BYTES};
+use super::log_tail::damaged_log;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+/// What waits in memory to be written to tables, all column families together.
+const WRITE_BUFFERS_BYTES_MAX: usize = 64 * MIB;
+/// Above this, column families that are rarely written are flushed, so that their log files can go.
+const LOG_BYTES_MAX: u64 = 256 * MIB as u64;
+/// A compaction of tables that hold so many deletions among so many rows in sequence is due.
+const DELETIONS: (usize, usize) = (1024, 512);
+
+/// What an operator may set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Memory for what was read lately, with indexes and filters; bytes.
+    pub block_cache_bytes: usize,
+    /// Table files held open at once.
+    pub open_files_max: u16,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { block_cache_bytes: 64 * MIB, open_files_max: 256 }
+    }
+}
+
+/// Why a folder was not opened. No row in it was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another broker runs on this folder.
+    #[error("another broker runs on this folder")]
+    Locked,
+    /// A newer build wrote this folder.
+    #[error("the folder has format {found}; this build reads format {FORMAT} and older")]
+    TooNew {
+        /// Its format.
+        found: u32,
+    },
+    /// What is stored cannot be read: a log or manifest is damaged, or a part is missing.
+    #[error("stored data is damaged: {0}")]
+    Damaged(#[source] Cause),
+    /// The folder cannot be read or written.
+    #[error("the folder cannot be used")]
+    Io(#[source] Cause),
+}
+
+impl From<::rocksdb::Error> for OpenError {
+    fn from(error: ::rocksdb::Error) -> Self {
+        let (kind, text) = (error.kind(), error.into_string());
+        match kind {
+            // RocksDB has no kind for this: another process ("While lock file") or this one ("lock hold by current process").
+            ErrorKind::IOError if text.contains("lock file") || text.contains("lock hold by") => Self::Locked,
+            ErrorKind::Corruption => Self::Damaged(Cause::new(text)),
+            _ => Self::Io(Cause::new(text)),
+        }
+    }
+}
+
+impl RocksStore {
+    /// Opens the store in `folder`, or makes one there. Takes a moment for each 10 MB of log that a crash left.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(folder: &Path, settings: &Settings) -> Result<Self, OpenError> {
+        let cache = Cache::new_lru_cache(settings.block_cache_bytes);
+        let options = database_options(settings);
+        // What is there is opened and its format read before anything is added to it.
+        let mut names: BTreeSet<String> = BTreeSet::from([Column::Meta.name().to_owned()]);
+        if folder.join("CURRENT").exists() {
+            if let Some(log) = damaged_log(folder).map_err(|error| OpenError::Io(Cause::new(error.to_string())))? {
+                return Err(damaged(&format!("{log}: whole writes behind one that does not end")));
+            }
+            names.extend(DB::list_cf(&options, folder)?);
+        }
+        let descriptors: Vec<_> =
+            names.iter().map(|name| ColumnFamilyDescriptor::new(name, column_options(column_of(name), &cache))).collect();
+        let mut db = DB::open_cf_descriptors(&options, folder, descriptors)?;
+        match format(&db)? {
+            Some(found) if found > FORMAT => return Err(OpenError::TooNew { found }),
+            Some(_) => require_all(&db)?,
+            None => create(&mut db, &names, &cache)?,
+        }
+        Ok(Self { db, writing: Mutex::new(()), poisoned: AtomicBool::new(false) })
+    }
+}
+
+fn column_of(name: &str) -> Option<Column> {
+    Column::ALL.into_iter().find(|column| column.name() == name)
+}
+
+fn format(db: &DB) -> Result<Option<u32>, OpenError> {
+    let Some(bytes) = db.get(FORMAT_KEY)? else { return Ok(None) };
+    let number = bytes.try_into().map_err(|_| damaged("the format is no number"))?;
+    Ok(Some(u32::from_be_bytes(number)))
+}
+
+fn require_all(db: &DB) -> Result<(), OpenError> {
+    match Column::ALL.iter().find(|column| db.cf_handle(column.name()).is_none()) {
+        Some(column) => Err(damaged(&format!("column family {} is missing", column.name()))),
+        None => Ok(()),
+    }
+}
+
+/// Adds what is missing, the format last, so that a creation cut short is gone on with and never taken for a whole one.
+fn create(db: &mut DB, names: &BTreeSet<String>, cache: &Cache) -> Result<(), OpenError> {
+    for name in names {
+        let column = db.cf_handle(name).ok_or_else(|| damaged("a column family vanished"))?;
+        if column_of(name).is_none() || db.iterator_cf(column, IteratorMode::Start).next().is_some() {
+            return Err(damaged("rows without a format"));
+        }
+    }
+    for column in Column::ALL.into_iter().filter(|column| !names.contains(column.name())) {
+        db.create_cf(column.name(), &column_options(Some(column), cache))?;
+    }
+    let mut synced = WriteOptions::default();
+    synced.set_sync(true);
+    Ok(db.put_opt(FORMAT_KEY, FORMAT.to_be_bytes(), &synced)?)
+}
+
+fn damaged(detail: &str) -> OpenError {
+    OpenError::Damaged(Cause::new(detail))
+}
+
+fn database_options(settings: &Settings) -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.set_paranoid_checks(true);
+    // A record cut short at the end was never acknowledged and is dropped; anything else that does not read is named. The
+    // default would drop, without a word, all that was acknowledged after a damaged place.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_track_and_verify_wals_in_manifest(true);
+    options.set_max_open_files(i32::from(settings.open_files_max));
+    options.set_db_write_buffer_size(WRITE_BUFFERS_BYTES_MAX);
+    options.set_max_total_wal_size(LOG_BYTES_MAX);
+    options.set_max_background_jobs(2);
+    options.set_bytes_per_sync(MIB as u64);
+    options.set_wal_bytes_per_sync(MIB as u64 / 2);
+    options.set_log_level(LogLevel::Warn);
+    options.set_max_log_file_size(MIB);
+    options.set_keep_log_file_num(4);
+    options
+}
+
+fn column_options(column: Option<Column>, cache: &Cache) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    blocks.set_bloom_filter(10.0, false);
+    blocks.set_block_size(if column == Some(Column::Entries) { 16 * KIB } else { 4 * KIB });
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&blocks);
+    // Ciphertext, digests and keys: nothing here gets smaller.
+    options.set_compression_type(DBCompressionType::None);
+    options.set_write_buffer_size(if column == Some(Column::Entries) { 16 * MIB } else { 4 * MIB });
+    if column.is_some_and(Column::prefixed) {
+        options.set_prefix_extractor(SliceTransform::create_fixed_prefix(PREFIX_BYTES));
+        options.set_memtable_prefix_bloom_ratio(0.1);
+    }
+    if column.is_some_and(Column::retires) {
+        options.add_compact_on_deletion_collector_factory(DELETIONS.0, DELETIONS.1, 0.5);
+    }
+    options
+}

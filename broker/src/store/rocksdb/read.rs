@@ -1,0 +1,168 @@
+//! Reads of one queue, all from one snapshot, checksums verified.
+
+use std::fmt::Display;
+
+use ::rocksdb::{DB, Direction, ErrorKind, IteratorMode, ReadOptions, SnapshotWithThreadMode};
+use bytes::Bytes;
+use roaring::RoaringTreemap;
+use tidings_core::codec::DecodeError;
+use tidings_core::history::NodeIndex;
+use tidings_proto::{Birth, Offset, Pseudonym, QueueId};
+
+use super::super::{Cause, LiveRow, Scan, ScanLimit, StoreError};
+use super::RocksStore;
+use super::keys::{self, Column};
+use super::values::{self, NOTHING_LIVE, QueueValue, Standing};
+
+type Pair = (Box<[u8]>, Box<[u8]>);
+
+/// What one queue holds at one moment.
+pub(super) struct View<'a> {
+    store: &'a RocksStore,
+    snapshot: SnapshotWithThreadMode<'a, DB>,
+    /// `None` for rows of no queue.
+    queue: Option<QueueId>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(store: &'a RocksStore, queue: Option<QueueId>) -> Self {
+        Self { store, snapshot: store.db.snapshot(), queue }
+    }
+
+    pub(super) fn get(&self, column: Column, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let value = self.store.db.get_cf_opt(self.store.column(column), key, &self.options());
+        Ok(value.map_err(|error| self.failed(error))?.map(Bytes::from))
+    }
+
+    pub(super) fn value(&self) -> Result<Option<QueueValue>, StoreError> {
+        self.queue_row()?.map(|bytes| self.sound(QueueValue::decode(&bytes))).transpose()
+    }
+
+    pub(super) fn standing(&self) -> Result<Option<Standing>, StoreError> {
+        self.queue_row()?.map(|bytes| self.sound(Standing::decode(&bytes))).transpose()
+    }
+
+    pub(super) fn live_at(&self, offsets: &[Offset]) -> Result<Vec<Option<LiveRow>>, StoreError> {
+        let found = self.get_all(Column::Live, offsets.iter().map(|offset| keys::numbered(&self.queue_id(), offset.value())))?;
+        let row =
+            |(offset, bytes): (&Offset, Option<Vec<u8>>)| bytes.map(|bytes| self.sound(values::decode_live(*offset, &bytes))).transpose();
+        offsets.iter().zip(found).map(row).collect()
+    }
+
+    pub(super) fn live_of(&self, births: &[Birth]) -> Result<Vec<Option<LiveRow>>, StoreError> {
+        let found = self.get_all(Column::Births, births.iter().map(|birth| keys::numbered(&self.queue_id(), birth.value())))?;
+        let offset = |bytes: Option<Vec<u8>>| bytes.map(|bytes| self.sound(values::decode_offset(&bytes))).transpose();
+        let offsets = found.into_iter().map(offset).collect::<Result<Vec<_>, _>>()?;
+        let known: Vec<Offset> = offsets.iter().flatten().copied().collect();
+        let mut rows = self.live_at(&known)?.into_iter();
+        let row = |offset: Option<Offset>| {
+            offset.map(|_| rows.next().flatten().ok_or_else(|| self.damaged("a birth without its entry"))).transpose()
+        };
+        offsets.into_iter().map(row).collect()
+    }
+
+    pub(super) fn history(&self, nodes: &[NodeIndex]) -> Result<Vec<Option<[u8; 32]>>, StoreError> {
+        let found = self.get_all(Column::History, nodes.iter().map(|node| keys::node(&self.queue_id(), *node)))?;
+        let hash = |bytes: Option<Vec<u8>>| bytes.map(|bytes| bytes.try_into().map_err(|_| self.damaged("history row"))).transpose();
+        found.into_iter().map(hash).collect()
+    }
+
+    pub(super) fn scan(&self, after: Offset, limit: ScanLimit) -> Result<Option<Scan>, StoreError> {
+        self.standing()?.map(|standing| self.scan_at(standing, after, limit)).transpose()
+    }
+
+    pub(super) fn bitmap(&self, through: Offset, limit: ScanLimit) -> Result<Option<(RoaringTreemap, Scan)>, StoreError> {
+        let Some(standing) = self.standing()? else { return Ok(None) };
+        let mut live = RoaringTreemap::new();
+        for offset in self.live_offsets(standing.first) {
+            let offset = offset?;
+            if offset > through {
+                break;
+            }
+            live.insert(offset.value());
+        }
+        Ok(Some((live, self.scan_at(standing, through, limit)?)))
+    }
+
+    /// Live offsets from `first` on, ascending; reads no entry.
+    pub(super) fn live_offsets(&self, first: Offset) -> impl Iterator<Item = Result<Offset, StoreError>> {
+        self.numbered_from(Column::Live, Some(first)).map(|row| row.map(|(offset, _)| offset))
+    }
+
+    /// Rows named by a pseudonym, ascending.
+    pub(super) fn by_reader(&self, column: Column) -> Result<impl Iterator<Item = Result<(Pseudonym, Box<[u8]>), StoreError>>, StoreError> {
+        let rows = self.range(column, self.queue_id().bytes());
+        Ok(rows.map(|row| {
+            let (key, value) = row?;
+            let name = keys::name_of(&key).ok_or_else(|| self.damaged("a key without a pseudonym"))?;
+            Ok((Pseudonym::new(name), value))
+        }))
+    }
+
+    pub(super) fn acknowledgements(&self) -> Result<Vec<(Pseudonym, Bytes)>, StoreError> {
+        let rows = self.by_reader(Column::Acknowledgements)?;
+        rows.map(|row| row.and_then(|(reader, value)| Ok((reader, self.sound(values::decode_acknowledgement(&value))?.1)))).collect()
+    }
+
+    /// What was read, or the queue is damaged.
+    pub(super) fn sound<T>(&self, decoded: Result<T, DecodeError>) -> Result<T, StoreError> {
+        decoded.map_err(|error| self.damaged(error))
+    }
+
+    fn scan_at(&self, standing: Standing, after: Offset, limit: ScanLimit) -> Result<Scan, StoreError> {
+        let from = after.next().map(|next| next.max(standing.first));
+        let live = self.numbered_from(Column::Entries, from).map(|row| row.map(|(offset, bytes)| (offset, Bytes::from(bytes))));
+        let (entries, complete) = limit.take(live)?;
+        Ok(Scan { head: standing.head, entries, complete })
+    }
+
+    /// Rows of an offset from `from` on, ascending; none without `from` or if nothing is live.
+    fn numbered_from(&self, column: Column, from: Option<Offset>) -> impl Iterator<Item = Result<(Offset, Box<[u8]>), StoreError>> {
+        let start = from.filter(|first| *first != NOTHING_LIVE).map(|first| keys::numbered(&self.queue_id(), first.value()));
+        start.into_iter().flat_map(move |start| self.range(column, &start)).map(|row| {
+            let (key, value) = row?;
+            Ok((keys::offset_of(&key).ok_or_else(|| self.damaged("a key without an offset"))?, value))
+        })
+    }
+
+    /// Rows of this queue from a key on. The bound lies within the queue, so no iterator walks over what others deleted.
+    fn range<'v>(&'v self, column: Column, from: &[u8]) -> impl Iterator<Item = Result<Pair, StoreError>> + use<'v, 'a> {
+        let mut options = self.options();
+        options.set_iterate_upper_bound(keys::above(&self.queue_id()));
+        options.set_prefix_same_as_start(true);
+        let mode = IteratorMode::From(from, Direction::Forward);
+        self.store.db.iterator_cf_opt(self.store.column(column), options, mode).map(|row| row.map_err(|error| self.failed(error)))
+    }
+
+    fn get_all<K: AsRef<[u8]>>(&self, column: Column, keys: impl Iterator<Item = K>) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let keys: Vec<K> = keys.collect();
+        let found = self.store.db.batched_multi_get_cf_opt(self.store.column(column), keys.iter(), false, &self.options());
+        found.into_iter().map(|value| Ok(value.map_err(|error| self.failed(error))?.map(|bytes| bytes.to_vec()))).collect()
+    }
+
+    fn queue_row(&self) -> Result<Option<Bytes>, StoreError> {
+        self.get(Column::Queues, self.queue_id().bytes())
+    }
+
+    fn queue_id(&self) -> QueueId {
+        self.queue.expect("rows of a queue are read in the view of a queue")
+    }
+
+    fn options(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        options.set_verify_checksums(true);
+        options.set_snapshot(&self.snapshot);
+        options
+    }
+
+    fn failed(&self, error: ::rocksdb::Error) -> StoreError {
+        match error.kind() {
+            ErrorKind::Corruption => self.damaged(error),
+            _ => StoreError::Unavailable(Cause::new(error.into_string())),
+        }
+    }
+
+    fn damaged(&self, detail: impl Display) -> StoreError {
+        StoreError::Damaged { queue: self.queue, detail: detail.to_string() }
+    }
+}
