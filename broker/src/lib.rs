@@ -2,4 +2,5 @@
 
 pub mod commit;
 pub mod engine;
+pub mod server;
 pub mod store;

@@ -12,6 +12,11 @@ pub(super) fn bytes(value: Bytes, max: usize, field: &'static str) -> Result<Byt
     if value.len() > max { Err(FrameError::TooLarge { field, max }) } else { Ok(value) }
 }
 
+/// At most `max` bytes, in memory of their own: what is kept for long must not keep the whole frame.
+pub(super) fn owned(value: &[u8], max: usize, field: &'static str) -> Result<Bytes, FrameError> {
+    if value.len() > max { Err(FrameError::TooLarge { field, max }) } else { Ok(Bytes::copy_from_slice(value)) }
+}
+
 /// Exactly `N` bytes.
 pub(super) fn array<const N: usize>(value: &[u8], field: &'static str) -> Result<[u8; N], FrameError> {
     value.try_into().map_err(|_| FrameError::Malformed(field))

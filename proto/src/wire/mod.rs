@@ -1,7 +1,8 @@
 //! Frames to bytes and back. The protobuf types are private to this module.
 //!
 //! Decoding goes from cheap to dear: frame length, number of fields, protobuf, then every length and count against
-//! [`caps`](crate::caps). What comes out needs no second check. Byte fields share the frame's memory.
+//! [`caps`](crate::caps). What comes out needs no second check. Byte fields share the frame's memory, except heads, which are kept
+//! for long.
 
 mod bounded;
 mod buffer;
@@ -82,7 +83,7 @@ macro_rules! coded {
                 out.freeze()
             }
 
-            /// Reads one whole frame without its length prefix. Byte fields share the memory of `bytes`.
+            /// Reads one whole frame without its length prefix. Byte fields other than heads share the memory of `bytes`.
             pub fn decode(bytes: Bytes) -> Result<Self, FrameError> {
                 if bytes.len() > FRAME_BYTES_MAX {
                     return Err(FrameError::TooLarge { field: "frame", max: FRAME_BYTES_MAX });

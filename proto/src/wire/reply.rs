@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::FrameError;
-use super::bounded::{array, bytes, cut, hash_or_nothing, list, name_out, names, rank, rank_out, sum, text};
+use super::bounded::{array, bytes, cut, hash_or_nothing, list, name_out, names, owned, rank, rank_out, sum, text};
 use super::schema::{self, reply::Kind};
 use crate::caps;
 use crate::frames::{Announce, Bitmap, Chunk, Limits, Readers, Reply, Welcome};
@@ -36,7 +36,7 @@ impl TryFrom<schema::Reply> for Reply {
         Ok(match message.kind.ok_or(FrameError::TooNew)? {
             Kind::Welcome(welcome) => Self::Welcome(welcome_in(welcome)?),
             Kind::Proven(proven) => Self::Proven(VerifyingKey::new(array(&proven.key, "key")?)),
-            Kind::Standing(standing) => Self::Standing(bytes(standing.head, caps::HEAD_BYTES_MAX, "head")?),
+            Kind::Standing(standing) => Self::Standing(owned(&standing.head, caps::HEAD_BYTES_MAX, "head")?),
             Kind::Receipt(receipt) => Self::Receipt(bytes(receipt.receipt, caps::SIGNED_BYTES_MAX, "receipt")?),
             Kind::Readers(readers) => Self::Readers(readers_in(readers)?),
             Kind::Grant(grant) => Self::Grant(bytes(grant.grant, caps::ATTACHMENT_BYTES_MAX, "grant")?),
@@ -101,7 +101,7 @@ fn announce_out(announce: &Announce) -> schema::Announce {
 
 fn announce_in(announce: schema::Announce) -> Result<Announce, FrameError> {
     Ok(Announce {
-        head: bytes(announce.head, caps::HEAD_BYTES_MAX, "head")?,
+        head: owned(&announce.head, caps::HEAD_BYTES_MAX, "head")?,
         base: HeadNumber::new(announce.base),
         leaf: hash_or_nothing(announce.leaf, "leaf")?,
         proof: names(announce.proof, caps::PROOF_HASHES_MAX, "proof")?,
@@ -146,7 +146,7 @@ fn refused_in(refused: schema::Refused) -> Result<Refusal, FrameError> {
     Ok(Refusal {
         code: RefusalCode::from_number(refused.code),
         detail: text(refused.detail, "detail")?,
-        head: bytes(refused.head, caps::HEAD_BYTES_MAX, "head")?,
+        head: owned(&refused.head, caps::HEAD_BYTES_MAX, "head")?,
         rows: access_rows(refused.rows)?,
     })
 }

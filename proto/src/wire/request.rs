@@ -1,7 +1,7 @@
 //! What a client sends.
 
 use super::FrameError;
-use super::bounded::{array, bytes, count, cut, hash_or_nothing, list, name_out, names, sum, text};
+use super::bounded::{array, bytes, count, cut, hash_or_nothing, list, name_out, names, owned, sum, text};
 use super::schema::{self, request::Kind};
 use crate::caps;
 use crate::frames::{Hello, Open, Prove, Publish, Request, Subscribe};
@@ -64,7 +64,7 @@ fn publish_in(publish: schema::Publish) -> Result<Publish, FrameError> {
     sum(&publish.attachments, caps::PUBLISH_ATTACHMENT_BYTES_MAX, "attachments")?;
     let removed = names(publish.access_removed, caps::PUBLISH_ACCESS_MAX, "access rows removed")?;
     Ok(Publish {
-        head: bytes(publish.head, caps::HEAD_BYTES_MAX, "head")?,
+        head: owned(&publish.head, caps::HEAD_BYTES_MAX, "head")?,
         entries: list(publish.entries, caps::PUBLISH_ENTRIES_MAX, caps::ENTRY_BYTES_MAX, "entries")?,
         purged: count(publish.purged, caps::PUBLISH_PURGED_MAX, "purged")?.into_iter().map(Offset::new).collect(),
         access_put: list(publish.access_put, caps::PUBLISH_ACCESS_MAX, caps::ACCESS_ROW_BYTES_MAX, "access rows")?,

@@ -1,0 +1,71 @@
+//! What an operator chooses.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::commit::CommitSettings;
+
+/// How a broker runs.
+#[derive(Clone, Debug)]
+pub struct BrokerConfig {
+    /// Folder of the broker's keys; made if it is not there.
+    pub data: PathBuf,
+    /// UDP address to serve on; port 0 picks one.
+    pub listen: SocketAddr,
+    /// Host and port that clients are told; the address served on if `None`.
+    pub public: Option<(String, u16)>,
+    /// Whose publishes are taken.
+    pub admission: Admission,
+    /// Connections that were accepted but have proven no key yet. Above a quarter of it, clients must first show that they
+    /// receive at their address; above all of it, they get no answer. [P-19]
+    pub unproven_max: usize,
+    /// Connections in all. [P-19]
+    pub connections_max: usize,
+    /// Bounds of group commits, with the quota of one queue.
+    pub commit: CommitSettings,
+    /// What may take how long.
+    pub deadlines: Deadlines,
+}
+
+/// Whose publishes a broker takes. Readers are admitted by the owners of their queues alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Everybody's.
+    Open,
+    /// Those of owners on the store's admission list. Asked again at every publish.
+    List,
+}
+
+/// What may take how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// From the first packet to the end of the handshake.
+    pub handshake: Duration,
+    /// From then to the first proven key; and from the opening of a stream to its first frame.
+    pub authentication: Duration,
+    /// From the wish to stop to the end of the last connection.
+    pub drain: Duration,
+}
+
+impl BrokerConfig {
+    /// Defaults with keys in `data`.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            listen: (Ipv6Addr::UNSPECIFIED, 4433).into(),
+            public: None,
+            admission: Admission::List,
+            unproven_max: 1_000,
+            connections_max: 20_000,
+            commit: CommitSettings::default(),
+            deadlines: Deadlines::default(),
+        }
+    }
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { handshake: Duration::from_secs(5), authentication: Duration::from_secs(3), drain: Duration::from_secs(10) }
+    }
+}

@@ -1,0 +1,122 @@
+//! What all tasks of one broker use.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tidings_core::ReceiptKey;
+use tidings_proto::frames::{Limits, Welcome};
+use tidings_proto::{Refusal, RefusalCode, Timestamp, VerifyingKey, caps};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::acknowledge::Acknowledgements;
+use super::config::{Admission, BrokerConfig, Deadlines};
+use super::wakes::Wakes;
+use crate::commit::CommitJob;
+use crate::engine::refusal_of;
+use crate::store::{Cause, Store, StoreError};
+
+/// Threads that may read the store at the same time; more only wait for the same disk.
+const READS_MAX: usize = 64;
+/// Bytes of publishes, of all connections, that are being checked or wait for their commit. [P-19]
+pub(super) const PUBLISH_BYTES_WAITING_MAX: usize = 256 * 1024 * 1024;
+
+/// Handles and settings. Commits stop when the last clone of it is gone.
+pub(super) struct Shared {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) receipt_key: ReceiptKey,
+    pub(super) admission: Admission,
+    pub(super) deadlines: Deadlines,
+    pub(super) limits: Limits,
+    pub(super) jobs: mpsc::Sender<CommitJob>,
+    pub(super) acknowledgements: Acknowledgements,
+    pub(super) wakes: Arc<Wakes>,
+    pub(super) publish_bytes: Arc<Semaphore>,
+    pub(super) draining: watch::Receiver<bool>,
+    reads: Semaphore,
+}
+
+impl Shared {
+    pub(super) fn new(
+        config: &BrokerConfig,
+        store: Arc<dyn Store>,
+        receipt_key: ReceiptKey,
+        jobs: mpsc::Sender<CommitJob>,
+        wakes: Arc<Wakes>,
+        draining: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            acknowledgements: Acknowledgements::start(store.clone()),
+            store,
+            receipt_key,
+            admission: config.admission,
+            deadlines: config.deadlines,
+            limits: limits(config.commit.live_bytes_max),
+            jobs,
+            wakes,
+            publish_bytes: Arc::new(Semaphore::new(PUBLISH_BYTES_WAITING_MAX)),
+            draining,
+            reads: Semaphore::new(READS_MAX),
+        }
+    }
+
+    /// What a client is greeted with.
+    pub(super) fn welcome(&self) -> Welcome {
+        Welcome {
+            software: concat!("tidings ", env!("CARGO_PKG_VERSION")).into(),
+            receipt_key: self.receipt_key.verifying_key(),
+            limits: self.limits,
+        }
+    }
+
+    /// Reads the store on a thread that may block.
+    pub(super) async fn read<T, F>(&self, read: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    {
+        let _permit = self.reads.acquire().await;
+        let store = self.store.clone();
+        let answer = tokio::task::spawn_blocking(move || read(&*store)).await;
+        answer.unwrap_or_else(|_| Err(StoreError::Unavailable(Cause::new("a read did not end"))))
+    }
+
+    /// Whether this owner's publishes are taken.
+    pub(super) async fn admit(&self, owner: VerifyingKey) -> Result<(), Refusal> {
+        match self.admission {
+            Admission::Open => Ok(()),
+            Admission::List => match self.read(move |store| store.admitted(&owner)).await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(Refusal::new(RefusalCode::NotAdmitted, "the operator does not admit this owner")),
+                Err(error) => Err(refusal_of(&error)),
+            },
+        }
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+}
+
+/// Waits until the broker drains.
+pub(super) async fn drained(draining: &mut watch::Receiver<bool>) {
+    // An error means that the broker itself is gone: that is draining too.
+    let _ = draining.wait_for(|draining| *draining).await;
+}
+
+/// This machine's clock.
+pub(super) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn limits(live_bytes_max: u64) -> Limits {
+    let cap = |cap: usize| u32::try_from(cap).unwrap_or(u32::MAX);
+    Limits {
+        publish_entries_max: cap(caps::PUBLISH_ENTRIES_MAX),
+        publish_bytes_max: cap(caps::PUBLISH_BYTES_MAX),
+        entry_bytes_max: cap(caps::ENTRY_BYTES_MAX),
+        publishes_in_flight_max: cap(caps::PUBLISHES_IN_FLIGHT_MAX),
+        readers_max: cap(caps::READERS_MAX),
+        live_bytes_max,
+    }
+}

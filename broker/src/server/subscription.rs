@@ -1,0 +1,165 @@
+//! One subscription: does the reads that the engine asks for, and sends what it says.
+//!
+//! A reader that stops reading costs its position, one frame and what QUIC buffers for it; of what happens meanwhile only the
+//! newest head is kept. Whoever keeps up gets each commit as it is, the same bytes for everybody, without any read.
+
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidings_proto::frames::Subscribe;
+use tidings_proto::{HeadRank, Refusal, RefusalCode, Reply, Request, VerifyingKey};
+
+use super::connection::Peer;
+use super::frames::{Ended, Replies, Requests, out_of_place};
+use super::quic::Trust;
+use super::shared::drained;
+use super::wakes::Wake;
+use crate::engine::{Answer, Committed, FanOut, Next, Read, Subscription, check_acknowledgement};
+use crate::store::StoreError;
+
+type Reading = Pin<Box<dyn Future<Output = Result<Answer, StoreError>> + Send>>;
+type Keeping = Pin<Box<dyn Future<Output = Result<HeadRank, Refusal>> + Send>>;
+
+/// Serves the subscription until its reader ends it, loses access, or the broker drains.
+pub(super) async fn run(peer: Arc<Peer>, subscribe: Subscribe, mut requests: Requests, mut replies: Replies) {
+    let mut streaming = match open(&peer, &subscribe) {
+        Ok(subscription) => Streaming::new(peer.clone(), subscription),
+        Err(refusal) => return replies.end(Ended::Refused(refusal)).await,
+    };
+    let mut draining = peer.shared.draining.clone();
+    // Before the first read: no commit falls between them.
+    let mut commits = peer.shared.wakes.listen(subscribe.queue);
+    loop {
+        if replies.is_idle() {
+            match streaming.next() {
+                Some(frame) => replies.put(frame),
+                None if streaming.ended => return replies.finish().await,
+                None => {}
+            }
+        }
+        let idle = replies.is_idle();
+        tokio::select! {
+            sent = replies.flush(), if !idle => if sent.is_err() {
+                return;
+            },
+            answer = wait_for(&mut streaming.reading) => streaming.on_answer(answer),
+            kept = wait_for(&mut streaming.keeping) => streaming.on_kept(kept),
+            wake = commits.next() => if let Some(frames) = streaming.on_wake(&wake, idle) {
+                replies.put(frames);
+            },
+            request = requests.next(), if idle && streaming.takes_request() => if let Err(ended) = request.and_then(|request| streaming.on_request(request)) {
+                return replies.end(ended).await;
+            },
+            () = drained(&mut draining) => return replies.abandon(RefusalCode::ShuttingDown),
+        }
+    }
+}
+
+/// The reader's key must be proven; whether it has access, the engine reads. [P-18]
+fn open(peer: &Peer, subscribe: &Subscribe) -> Result<Subscription, Refusal> {
+    if !peer.has_proven(&VerifyingKey::new(*subscribe.reader.bytes())) {
+        return Err(Refusal::new(RefusalCode::NotProven, "the reader's key is not proven on this connection"));
+    }
+    Subscription::open(subscribe)
+}
+
+/// The engine's state with what is under way for it.
+struct Streaming {
+    peer: Arc<Peer>,
+    subscription: Subscription,
+    reading: Option<Reading>,
+    /// An acknowledgement on its way to the disk. One at a time: the next is taken when this one was answered.
+    keeping: Option<Keeping>,
+    acknowledged: Option<Reply>,
+    /// Newest commit that came while a frame was waiting to be taken; without its entries.
+    missed: Option<Committed>,
+    ended: bool,
+}
+
+impl Streaming {
+    fn new(peer: Arc<Peer>, subscription: Subscription) -> Self {
+        Self { peer, subscription, reading: None, keeping: None, acknowledged: None, missed: None, ended: false }
+    }
+
+    /// The next frame to send, if there is one now.
+    fn next(&mut self) -> Option<Bytes> {
+        if let Some(reply) = self.acknowledged.take() {
+            self.ended |= matches!(reply, Reply::Refused(_));
+            return Some(reply.encode_prefixed());
+        }
+        if let Some(missed) = self.missed.take() {
+            self.subscription.on_committed(&missed);
+        }
+        if self.ended || self.reading.is_some() {
+            return None;
+        }
+        match self.subscription.next() {
+            Next::Send(reply) => {
+                if !matches!(reply, Reply::Refused(_)) {
+                    self.peer.trust(Trust::Known);
+                }
+                return Some(reply.encode_prefixed());
+            }
+            Next::Read(read) => self.reading = Some(Box::pin(perform(self.peer.clone(), read))),
+            Next::Wait(_) => {}
+            Next::End => self.ended = true,
+        }
+        None
+    }
+
+    fn on_answer(&mut self, answer: Result<Answer, StoreError>) {
+        self.reading = None;
+        match answer {
+            Ok(answer) => self.subscription.on_answer(answer),
+            Err(error) => self.subscription.on_failure(&error),
+        }
+    }
+
+    /// Frames to send at once if the reader is up to date; otherwise what to catch up with is only noted.
+    fn on_wake(&mut self, wake: &Wake, idle: bool) -> Option<Bytes> {
+        if idle {
+            let shared = self.subscription.on_committed(&wake.committed) == FanOut::Shared;
+            return shared.then(|| wake.frames());
+        }
+        let Committed { queue, ref head, previous, .. } = *wake.committed;
+        self.missed = Some(Committed { queue, head: head.clone(), previous, entries: None, access_changed: true });
+        None
+    }
+
+    fn takes_request(&self) -> bool {
+        self.keeping.is_none() && self.acknowledged.is_none() && !self.ended
+    }
+
+    fn on_request(&mut self, request: Request) -> Result<(), Ended> {
+        match request {
+            Request::AskBitmap => self.subscription.on_ask_bitmap(),
+            Request::Acknowledge(signed) => {
+                // One signature, about fifty microseconds: moving it to another thread would cost more than it saves.
+                let acked = check_acknowledgement(&self.subscription.queue(), &self.subscription.reader(), signed);
+                let acknowledgements = self.peer.shared.acknowledgements.clone();
+                let acked = acked.map_err(Ended::Refused)?;
+                self.keeping = Some(Box::pin(async move { acknowledgements.keep(acked).await }));
+            }
+            _ => return Err(out_of_place()),
+        }
+        Ok(())
+    }
+
+    fn on_kept(&mut self, kept: Result<HeadRank, Refusal>) {
+        self.keeping = None;
+        self.acknowledged = Some(kept.map_or_else(Reply::Refused, Reply::Acknowledged));
+    }
+}
+
+async fn perform(peer: Arc<Peer>, read: Read) -> Result<Answer, StoreError> {
+    peer.shared.read(move |store| read.perform(store)).await
+}
+
+async fn wait_for<T>(under_way: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+    match under_way {
+        Some(future) => future.await,
+        None => pending().await,
+    }
+}
