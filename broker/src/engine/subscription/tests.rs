@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use roaring::RoaringTreemap;
+use tidings_core::Entry;
 use tidings_core::grant::attachment_hash;
 use tidings_proto::Timestamp;
 
@@ -190,6 +191,38 @@ fn a_live_subscription_takes_the_shared_frames() {
         assert_eq!(subscription.on_committed(&committed), FanOut::Ask, "told twice");
         assert_eq!(subscription.next(), Next::Wait(committed.head.rank()));
     }
+}
+
+/// Shared frames go out past the queue of frames, so they must not overtake one; nor may they answer for a bitmap.
+#[test]
+fn shared_frames_overtake_nothing() {
+    let mut world = World::new(puts(&[1]));
+    let mut subscription = world.subscribe(0, 0, Bytes::new());
+    while !matches!(subscription.phase, Phase::Idle) {
+        if let Next::Read(read) = subscription.next() {
+            subscription.on_answer(world.read(&read));
+        }
+    }
+    let committed = world.publish(puts(&[2]));
+    assert_eq!(subscription.on_committed(&committed), FanOut::Ask);
+    assert_eq!(kinds(&world.drain(&mut subscription)), "aCaC");
+    subscription.on_ask_bitmap();
+    let committed = world.publish(puts(&[3]));
+    assert_eq!(subscription.on_committed(&committed), FanOut::Ask);
+    assert_eq!(kinds(&world.drain(&mut subscription)), "abC");
+}
+
+/// A reader that staged more at another broker is not sent again what it has.
+#[test]
+fn nothing_at_or_below_the_position_is_sent() {
+    let mut world = World::new(puts(&[1]));
+    let mut subscription = world.subscribe(0, 2, Bytes::new());
+    assert_eq!(kinds(&world.drain(&mut subscription)), "gaC");
+    let committed = world.publish(puts(&[2, 3]));
+    assert_eq!(subscription.on_committed(&committed), FanOut::Ask);
+    let replies = world.drain(&mut subscription);
+    let Some(Reply::Chunk(chunk)) = replies.last() else { panic!("a chunk") };
+    assert_eq!(chunk.entries.iter().map(|bytes| Entry::decode(bytes).expect("an entry").offset.value()).collect::<Vec<_>>(), [3]);
 }
 
 #[test]
