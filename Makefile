@@ -32,7 +32,7 @@ docs: setup ## API documentation, warnings denied
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_ALL) --no-deps
 
 sim: setup ## simulate the seeds FROM=0 up to TO=1000
-	TIDINGS_SIM_FROM=$(FROM) TIDINGS_SIM_TO=$(TO) cargo test $(CARGO_ALL) --test simulation -- --nocapture
+	TIDINGS_SIM_FROM=$(FROM) TIDINGS_SIM_TO=$(TO) cargo test $(CARGO_ALL) --test sim -- --nocapture
 
 setup: ## install what a fresh Debian with Rust lacks, only if it is missing
 	@.ci/setup
