@@ -239,6 +239,13 @@ mod tests {
     }
 
     #[test]
+    fn filling_that_carries_something_is_refused() {
+        let mut bytes = copy("ada").encode();
+        *bytes.last_mut().expect("filling") = 1;
+        assert_eq!(OwnerCopy::decode(&bytes), Err(DecodeError::Invalid("the filling is not zero")));
+    }
+
+    #[test]
     fn a_name_beyond_its_cap_is_refused() {
         let long = copy(&"n".repeat(NAME_BYTES_MAX + 1));
         assert_eq!(long.seal(&owner(), &QUEUE, &mut Entropy::new([6; 32])), Err(OwnerCopyError::TooLarge));

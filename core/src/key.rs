@@ -9,10 +9,7 @@ use crate::did::Did;
 use crate::entropy::Entropy;
 use crate::exchange::ExchangeKey;
 use crate::label::Label;
-use crate::queue::QueueDescriptor;
-
-/// The only suite: Ed25519, X-Wing, XChaCha20-Poly1305, BLAKE3.
-const SUITE: u8 = 1;
+use crate::queue::{QueueDescriptor, SUITE};
 
 /// Secret key of a node, zeroized on drop.
 ///
@@ -123,7 +120,7 @@ pub(crate) fn public(key: &SigningKey) -> VerifyingKey {
     VerifyingKey::new(key.verifying_key().to_bytes())
 }
 
-/// Exporter, then key: without the key, a proof could be passed on as that of another key with the same signature.
+/// Exporter, then key: what is proven stands in the message and is not left to the signature's equation.
 fn proof_message(exporter: &[u8; 32], key: &VerifyingKey) -> [u8; 64] {
     let mut message = [0; 64];
     message[..32].copy_from_slice(exporter);

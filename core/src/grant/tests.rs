@@ -94,6 +94,15 @@ fn a_sealing_in_another_envelope_does_not_open() {
     assert_eq!(opened(&later), Err(GrantError::OtherReader));
 }
 
+/// A broken owner: reader and broker would take the grant for one of different epochs.
+#[test]
+fn a_grant_that_contradicts_its_envelope_is_refused() {
+    let later = Epoch::new(grant().epoch.value() + 1);
+    let info = info(&grant().queue, &reader().card(), later);
+    let sealed = exchange::seal(&reader().card().exchange_key, &info, &grant().encode(), &mut entropy()).expect("a public key");
+    assert!(matches!(opened(&enveloped(grant().queue, later, sealed)), Err(GrantError::Malformed(_))));
+}
+
 /// A card with the same exchange key but another name is another reader.
 #[test]
 fn a_grant_is_bound_to_all_keys_of_the_reader() {
