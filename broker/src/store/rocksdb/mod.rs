@@ -1,4 +1,4 @@
-//! The embedded store. What it promises and what damage does: `docs/storage.md`; keys: [`keys`].
+//! The embedded store. What it promises and what damage does: `docs/storage.md`; keys: `keys.rs`.
 
 mod append;
 mod keys;
