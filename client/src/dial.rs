@@ -41,7 +41,8 @@ pub struct Nowhere;
 
 impl Dial for Nowhere {
     fn dial<'a>(&'a self, address: &'a BrokerAddress) -> Dialing<'a> {
-        let error = ConnectionError::Unreachable { address: format!("{}:{}", address.host, address.port), detail: "told to stay offline".into() };
+        let error =
+            ConnectionError::Unreachable { address: format!("{}:{}", address.host, address.port), detail: "told to stay offline".into() };
         Box::pin(std::future::ready(Err(error)))
     }
 }

@@ -3,11 +3,13 @@
 //! [`State`] is the durable file of a node. A [`Publisher`] owns the node's own queue, a [`Subscriber`] keeps up one follow;
 //! both run before the network is there and reconnect by themselves.
 
+mod backoff; // when to try again
 mod clock; // time and randomness
 pub mod connection; // the only module that knows QUIC
 pub mod dial; // how connections are had
 pub mod publisher; // the owner's side
 pub mod state; // what survives
+mod stream; // both directions of a stream
 pub mod subscriber; // the reader's side
 
 pub use connection::{Connection, ConnectionError, Endpoint};

@@ -110,18 +110,9 @@ impl From<WriterError> for GrantFailure {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadersError {
-    /// The state cannot be read.
-    #[error(transparent)]
-    State(Arc<StateError>),
     /// The publisher was closed.
     #[error("the publisher is closed")]
     Closed,
-}
-
-impl From<StateError> for ReadersError {
-    fn from(error: StateError) -> Self {
-        Self::State(Arc::new(error))
-    }
 }
 
 /// Why a flush ended early. Everything is durable and is published later.

@@ -4,21 +4,36 @@
 //! signed and published when a broker is there. What was signed is sent again byte for byte until it is receipted. [P-3]
 
 mod error;
+mod floor; // when tombstones go
+mod line; // the way to the brokers
+mod owner; // durable steps
+mod room; // what fits into a publish
+mod session; // one connection
 mod status;
+mod task; // the loop
+mod tickets;
 mod write;
 
 pub use error::{FlushError, GrantFailure, PublisherError, ReadersError, TicketError, WriteError};
 pub use status::{BrokerState, BrokerStatus, OwnStatus, ReaderStatus};
 pub use write::{OwnValue, Stage, Ticket, Write};
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tidings_core::{Card, NodeKey, RecordPath};
-use tidings_proto::BrokerAddress;
+use tidings_core::{Card, NodeKey, Operation, Receipt, RecordPath};
+use tidings_proto::{BrokerAddress, HeadRank, Offset, Timestamp};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::clock;
 use crate::dial::Dial;
-use crate::state::State;
+use crate::state::{OwnView, State, StateError, Waiting, receipted_offset};
+use floor::FloorPolicy;
+use owner::Owner;
+use task::{Command, Task, WriteCommand};
+
+/// Commands that wait for the task.
+const COMMANDS_MAX: usize = 1_024;
 
 /// How a publisher works.
 #[derive(Clone)]
@@ -33,33 +48,84 @@ pub struct PublisherConfig {
     pub tombstone_age: Duration,
     /// How often the broker is asked for acknowledgements.
     pub ask_readers_every: Duration,
+    /// How long [`Publisher::grant`] waits for the receipt.
+    pub grant_wait: Duration,
 }
 
 impl PublisherConfig {
-    /// Tombstones are kept for 30 days, acknowledgements asked for every 60 seconds.
+    /// Tombstones are kept for 30 days, acknowledgements asked for every 60 seconds; a grant waits 10 seconds.
     pub fn new(dial: Arc<dyn Dial>, brokers: Vec<BrokerAddress>) -> Self {
-        let tombstone_age = Duration::from_secs(30 * 24 * 60 * 60);
-        Self { dial, brokers, locator: String::new(), tombstone_age, ask_readers_every: Duration::from_secs(60) }
+        Self {
+            dial,
+            brokers,
+            locator: String::new(),
+            tombstone_age: Duration::from_secs(30 * 24 * 60 * 60),
+            ask_readers_every: Duration::from_secs(60),
+            grant_wait: Duration::from_secs(10),
+        }
     }
 }
 
 /// Handle to the one task that owns a node's queue. Clones are handles to the same task; it ends with the last one.
 #[derive(Clone)]
 pub struct Publisher {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+    waiting: watch::Receiver<Waiting>,
+    grant_wait: Duration,
+}
+
+/// What handles see without asking the task.
+struct Shared {
     state: State,
+    brokers: Mutex<Vec<BrokerStatus>>,
+    error: Mutex<String>,
+}
+
+impl Shared {
+    fn broker(&self, at: usize, state: BrokerState, error: String) {
+        let mut brokers = self.brokers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(broker) = brokers.get_mut(at) {
+            // Trying again does not make the last error untrue.
+            let error = if state == BrokerState::Connecting { std::mem::take(&mut broker.error) } else { error };
+            *broker = BrokerStatus { address: broker.address.clone(), state, error, as_of: clock::now() };
+        }
+    }
+
+    fn fail(&self, error: &dyn std::error::Error) {
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string();
+    }
 }
 
 impl Publisher {
     /// Opens the node's default queue in `state`, creating it the first time, and starts the task on the current runtime.
     ///
     /// # Errors
-    /// The state fails, or holds the queue of another key.
+    /// The state fails, holds the queue of another key, or has a publisher already.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn open(state: State, key: impl Into<Arc<NodeKey>>, config: PublisherConfig) -> Result<Self, PublisherError> {
-        let _ = (key.into(), config);
-        Ok(Self { state })
+        let owner = Owner::open(state.clone(), key.into(), FloorPolicy::new(config.tombstone_age))?;
+        let idle = |address: &BrokerAddress| BrokerStatus {
+            address: address.clone(),
+            state: BrokerState::Idle,
+            error: String::new(),
+            as_of: Timestamp::ZERO,
+        };
+        let brokers = Mutex::new(config.brokers.iter().map(idle).collect());
+        let shared = Arc::new(Shared { state, brokers, error: Mutex::default() });
+        let (commands, received) = mpsc::channel(COMMANDS_MAX);
+        let (waiting_sender, waiting) = watch::channel(owner.waiting()?);
+        let grant_wait = config.grant_wait;
+        let task = Task::new(owner, config, shared.clone(), received, waiting_sender);
+        tokio::spawn(async move {
+            // Told after the task has let go of everything.
+            if let Some(done) = task.run().await {
+                let _ = done.send(());
+            }
+        });
+        Ok(Self { shared, commands, waiting, grant_wait })
     }
 
     /// Puts writes into the outbox, all or none. Returns when they are durable; gives a ticket for each, in their order.
@@ -69,8 +135,10 @@ impl Publisher {
     /// # Errors
     /// Nothing was written. Safe to cancel, but then it may have been written.
     pub async fn write(&self, writes: Vec<Write>) -> Result<Vec<Ticket>, WriteError> {
-        let _ = writes;
-        Err(WriteError::Closed)
+        let (done, answer) = oneshot::channel();
+        let command = Command::Write(WriteCommand { writes, done });
+        self.commands.send(command).await.map_err(|_| WriteError::Closed)?;
+        answer.await.map_err(|_| WriteError::Closed)?
     }
 
     /// Makes the node of `card` a reader and gives the invitation for it, one line of text. Returns when the change of
@@ -79,30 +147,64 @@ impl Publisher {
     /// # Errors
     /// [`GrantFailure::Saved`] carries the invitation: the change is signed and durable, but no broker has receipted it yet.
     pub async fn grant(&self, card: Card, name: String) -> Result<String, GrantFailure> {
-        let _ = (card, name);
-        Err(GrantFailure::Closed)
+        let (done, answer) = oneshot::channel();
+        let command = Command::Grant { card: Box::new(card), name, done };
+        self.commands.send(command).await.map_err(|_| GrantFailure::Closed)?;
+        let (invitation, ticket) = answer.await.map_err(|_| GrantFailure::Closed)??;
+        let Some(ticket) = ticket else { return Ok(invitation) };
+        match tokio::time::timeout(self.grant_wait, ticket.receipted()).await {
+            Ok(Ok(_)) => Ok(invitation),
+            _ => Err(GrantFailure::Saved { invitation }),
+        }
     }
 
     /// The record at `path` as this node last wrote it. `None` if there is none, or if its delete is the last write.
-    pub fn get(&self, path: &RecordPath) -> Result<Option<OwnValue>, crate::StateError> {
-        let _ = (path, &self.state);
-        Ok(None)
+    pub fn get(&self, path: &RecordPath) -> Result<Option<OwnValue>, StateError> {
+        self.shared.state.read(|transaction| {
+            let view = OwnView(transaction);
+            own_value(&view, path, receipted_offset(&view)?)
+        })
     }
 
     /// Records at `prefix` and below it, ascending by path; an empty prefix or `/` is all.
-    pub fn list(&self, prefix: &str) -> Result<Vec<OwnValue>, crate::StateError> {
-        let _ = prefix;
-        Ok(Vec::new())
+    pub fn list(&self, prefix: &str) -> Result<Vec<OwnValue>, StateError> {
+        self.shared.state.read(|transaction| {
+            let view = OwnView(transaction);
+            let receipted = receipted_offset(&view)?;
+            let paths = view.paths(prefix.trim_end_matches('/'))?;
+            paths.iter().filter_map(|path| own_value(&view, path, receipted).transpose()).collect()
+        })
     }
 
     /// What waits, what is published, and how the brokers are.
-    pub fn status(&self) -> Result<OwnStatus, crate::StateError> {
-        Err(crate::StateError::Damaged("not opened".into()))
+    pub fn status(&self) -> Result<OwnStatus, StateError> {
+        let (writer, waiting, receipt) = self.shared.state.read(|transaction| {
+            let view = OwnView(transaction);
+            let writer = view.writer()?.ok_or_else(|| StateError::Damaged("the owner's writer is gone".into()))?;
+            let receipts = view.receipts()?;
+            let verified = receipts.iter().filter_map(|(key, bytes)| Receipt::verify(bytes, key).ok());
+            Ok((writer, view.waiting()?, verified.max_by_key(|receipt| receipt.rank)))
+        })?;
+        let head = writer.head().map(|head| head.head());
+        Ok(OwnStatus {
+            queue: writer.queue(),
+            head: head.map_or(HeadRank::default(), |head| head.rank()),
+            offset: head.map_or(Offset::ZERO, |head| head.offset),
+            live_count: writer.live_count(),
+            floor: head.map_or(Offset::ZERO, |head| head.floor),
+            unsigned: waiting.unsigned,
+            unreceipted: waiting.unreceipted,
+            receipt,
+            brokers: self.shared.brokers.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            error: self.shared.error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        })
     }
 
     /// The readers with what they have acknowledged. Asks the broker if one is connected, else gives what is known.
     pub async fn readers(&self) -> Result<Vec<ReaderStatus>, ReadersError> {
-        Err(ReadersError::Closed)
+        let (done, answer) = oneshot::channel();
+        self.commands.send(Command::Readers { done }).await.map_err(|_| ReadersError::Closed)?;
+        answer.await.map_err(|_| ReadersError::Closed)
     }
 
     /// Waits until everything written before is receipted.
@@ -110,10 +212,36 @@ impl Publisher {
     /// # Errors
     /// `deadline` passed; everything is durable and will be published later. Safe to cancel.
     pub async fn flush(&self, deadline: Duration) -> Result<(), FlushError> {
-        let _ = deadline;
-        Ok(())
+        let mut waiting = self.waiting.clone();
+        let published = waiting.wait_for(|waiting| *waiting == Waiting::default());
+        let outcome = tokio::time::timeout(deadline, published).await.map(|outcome| outcome.map(|_| ()));
+        match outcome {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(FlushError::Closed),
+            Err(_) => {
+                let Waiting { unsigned, unreceipted } = *self.waiting.borrow();
+                Err(FlushError::Deadline { unsigned, unreceipted })
+            }
+        }
     }
 
     /// Ends the task for all handles, after the step it is at. Everything written is durable.
-    pub async fn close(self) {}
+    pub async fn close(self) {
+        let (done, closed) = oneshot::channel();
+        if self.commands.send(Command::Close { done }).await.is_ok() {
+            let _ = closed.await;
+        }
+    }
+}
+
+/// The newest write of a record: what waits, else what is signed.
+fn own_value(view: &OwnView<'_>, path: &RecordPath, receipted: Offset) -> Result<Option<OwnValue>, StateError> {
+    let value = match view.outbox_row(path)? {
+        Some(mutation) => Some(OwnValue { mutation, offset: None, stage: Stage::Waiting }),
+        None => view.record(path)?.map(|(record, mutation)| {
+            let stage = if record.offset <= receipted { Stage::Receipted } else { Stage::Signed };
+            OwnValue { mutation, offset: Some(record.offset), stage }
+        }),
+    };
+    Ok(value.filter(|value| value.mutation.operation != Operation::Delete))
 }

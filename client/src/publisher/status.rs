@@ -1,7 +1,10 @@
 //! What an owner can see of its queue, its brokers and its readers.
 
+use tidings_core::access::Rights;
 use tidings_core::{Cursor, Did, Receipt};
 use tidings_proto::{BrokerAddress, HeadRank, Offset, Pseudonym, QueueId, Timestamp};
+
+use super::owner::Owner;
 
 /// One look at the owner's side.
 #[derive(Clone, Debug)]
@@ -24,6 +27,8 @@ pub struct OwnStatus {
     pub receipt: Option<Receipt>,
     /// The brokers, in the order of the configuration.
     pub brokers: Vec<BrokerStatus>,
+    /// The last failure of this node itself, in words; empty if there was none. Nothing is signed after the state failed.
+    pub error: String,
 }
 
 /// How one broker is.
@@ -95,4 +100,24 @@ pub struct ReaderStatus {
     pub acknowledged: Option<Cursor>,
     /// Offsets between that and the newest one.
     pub lag: u64,
+}
+
+/// The readers with what is known of them.
+pub(super) fn readers(owner: &Owner) -> Vec<ReaderStatus> {
+    let newest = owner.writer.head().map_or(Offset::ZERO, |head| head.head().offset);
+    let acknowledged = owner.acknowledged();
+    let status = |reader: &tidings_core::writer::GrantedReader| {
+        let cursor = acknowledged.get(&reader.row.pseudonym).copied();
+        let owner = reader.row.rights == Rights::Owner;
+        let seen = cursor.map_or(Offset::ZERO, |cursor| cursor.offset);
+        ReaderStatus {
+            name: reader.copy.name.clone(),
+            did: reader.copy.card.did(),
+            pseudonym: reader.row.pseudonym,
+            owner,
+            acknowledged: cursor,
+            lag: if owner { 0 } else { newest.value().saturating_sub(seen.value()) },
+        }
+    };
+    owner.writer.readers().iter().map(status).collect()
 }

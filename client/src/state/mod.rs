@@ -2,10 +2,20 @@
 //!
 //! The file holds secrets (epoch secrets, pseudonym seeds, what was written), so only its owner may read it.
 
+mod claim;
 mod error;
+mod follows;
+mod own;
+mod reader_store;
+mod rows;
 mod tables;
 
+pub(crate) use claim::{Claim, Claimed};
 pub use error::StateError;
+pub(crate) use follows::{About, FollowStep, FollowView};
+pub(crate) use own::{OwnStep, OwnView, Waiting, receipted_offset};
+pub(crate) use reader_store::FollowTables;
+pub(crate) use rows::{HandedOut, PendingRow};
 
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
@@ -20,7 +30,11 @@ pub const FORMAT: u32 = 1;
 #[derive(Clone)]
 pub struct State {
     database: Arc<Database>,
+    claims: Arc<claim::Claims>,
 }
+
+/// What redb may keep in memory, bytes.
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 impl State {
     /// Opens the state at `path`, or creates it with mode 0600 if there is no file.
@@ -32,8 +46,10 @@ impl State {
         if !path.try_exists()? {
             create(path)?;
         }
-        let database = Database::open(path).map_err(|error| StateError::opening(path, error))?;
-        let state = Self { database: Arc::new(database) };
+        // Checked whole: a page that rotted must be an error here and not a wrong number signed later.
+        let opened = Database::builder().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).open(path);
+        let database = opened.map_err(|error| StateError::opening(path, error))?;
+        let state = Self::over(database);
         state.check_format()?;
         Ok(state)
     }
@@ -43,7 +59,16 @@ impl State {
         let backend = redb::backends::InMemoryBackend::new();
         let database = Database::builder().create_with_backend(backend).map_err(|error| StateError::opening(Path::new("memory"), error))?;
         tables::create(&database)?;
-        Ok(Self { database: Arc::new(database) })
+        Ok(Self::over(database))
+    }
+
+    fn over(database: Database) -> Self {
+        Self { database: Arc::new(database), claims: Arc::default() }
+    }
+
+    /// Takes what only one task of this process may do; `None` if another one has it.
+    pub(crate) fn claim(&self, claim: Claim) -> Option<Claimed> {
+        Claimed::take(&self.claims, claim)
     }
 
     fn check_format(&self) -> Result<(), StateError> {
@@ -61,25 +86,32 @@ impl State {
 
     /// Changes what `change` changes, durably and whole, or nothing.
     pub(crate) fn write<T, E: From<StateError>>(&self, change: impl FnOnce(&WriteTransaction) -> Result<T, E>) -> Result<T, E> {
-        self.write_with(Durability::Immediate, change)
+        self.write_with(|transaction| Ok((change(transaction)?, Keep::Durably)))
     }
 
-    /// The same, but a crash may lose it: only for what can be fetched again.
-    pub(crate) fn write_volatile<T, E: From<StateError>>(&self, change: impl FnOnce(&WriteTransaction) -> Result<T, E>) -> Result<T, E> {
-        self.write_with(Durability::None, change)
-    }
-
-    fn write_with<T, E: From<StateError>>(
+    /// The same, but `change` decides whether a crash may lose it: only what can be fetched again may be lost. A lost change
+    /// takes those after it along.
+    pub(crate) fn write_with<T, E: From<StateError>>(
         &self,
-        durability: Durability,
-        change: impl FnOnce(&WriteTransaction) -> Result<T, E>,
+        change: impl FnOnce(&WriteTransaction) -> Result<(T, Keep), E>,
     ) -> Result<T, E> {
         let mut transaction = self.database.begin_write().map_err(StateError::from)?;
+        let (done, keep) = change(&transaction)?;
+        let durability = match keep {
+            Keep::Durably => Durability::Immediate,
+            Keep::UntilCrash => Durability::None,
+        };
         transaction.set_durability(durability).map_err(StateError::from)?;
-        let done = change(&transaction)?;
         transaction.commit().map_err(StateError::from)?;
         Ok(done)
     }
+}
+
+/// Whether a change survives a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    Durably,
+    UntilCrash,
 }
 
 impl std::fmt::Debug for State {
@@ -108,6 +140,13 @@ fn make_draft(draft: &Path) -> Result<(), StateError> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(draft)?;
-    let database = Database::builder().create_file(file).map_err(|error| StateError::opening(draft, error))?;
+    let backend = redb::backends::FileBackend::new(file).map_err(|error| StateError::opening(draft, error))?;
+    let database = Database::builder().create_with_backend(backend).map_err(|error| StateError::opening(draft, error))?;
     tables::create(&database)
+}
+
+/// Whether `path` is `prefix` or below it. An empty prefix or `/` is above all.
+pub(crate) fn is_below(path: &str, prefix: &str) -> bool {
+    let prefix = prefix.trim_end_matches('/');
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

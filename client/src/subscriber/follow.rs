@@ -58,6 +58,9 @@ pub enum FollowError {
     /// The invitation is one's own.
     #[error("a node does not follow itself")]
     Own,
+    /// The name exceeds [`tidings_proto::caps::NAME_BYTES_MAX`].
+    #[error("the name is too long")]
+    NameTooLong,
     /// The grant in the invitation does not open.
     #[error("the invitation is not for this node: {0}")]
     Grant(#[from] GrantError),

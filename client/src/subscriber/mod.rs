@@ -1,7 +1,13 @@
 //! The reader's side: follows, one task for each that verifies what brokers say, and changes kept until they are handled.
 
 mod event;
+mod evidence; // accusations as files
 mod follow;
+mod following; // durable steps
+mod handout; // changes to the application and back
+mod inbox; // events on their way
+mod line; // the way to a broker
+mod task; // the loop
 
 pub use event::{CaughtUp, ChangeId, Event, VerdictReport};
 pub use follow::{Follow, FollowError, FollowedValue};
@@ -10,11 +16,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_core::{Invitation, NodeKey, RecordPath};
+use tidings_core::reader::{Change, Reader, Verdict};
+use tidings_core::{Cursor, Did, Invitation, Mutation, NodeKey, Object, RecordPath};
 use tidings_proto::QueueId;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
 use crate::dial::Dial;
-use crate::state::{State, StateError};
+use crate::state::{About, FollowStep, FollowView, State, StateError};
+use following::{Following, as_of, report};
+use handout::HandOut;
+use inbox::{Inbox, Next};
+use task::Task;
 
 /// How a follow is kept up.
 #[derive(Clone)]
@@ -40,6 +53,16 @@ impl SubscriberConfig {
 pub struct Subscriber {
     state: State,
     queue: QueueId,
+    inbox: Arc<Inbox>,
+    handout: HandOut,
+    changes_max: usize,
+    /// Changes that are being handed out; kept here so that a cancelled `next` loses none.
+    handing: Option<JoinHandle<Result<Vec<Change>, StateError>>>,
+    /// How many verdicts `caught_up` has reported.
+    reported: u64,
+    acknowledged: watch::Sender<Option<Cursor>>,
+    closing: oneshot::Sender<()>,
+    task: JoinHandle<()>,
 }
 
 impl Subscriber {
@@ -48,56 +71,103 @@ impl Subscriber {
     /// # Errors
     /// Nothing changed.
     pub fn follow(state: &State, key: &NodeKey, invitation: &Invitation, name: &str) -> Result<QueueId, FollowError> {
-        let _ = (state, key, name);
-        Ok(invitation.descriptor.id())
+        if invitation.card.verifying_key == key.verifying_key() {
+            return Err(FollowError::Own);
+        }
+        if name.len() > tidings_proto::caps::NAME_BYTES_MAX {
+            return Err(FollowError::NameTooLong);
+        }
+        let reader = Reader::join(invitation.descriptor.clone(), &invitation.grant, key)?;
+        let about = About {
+            owner: invitation.card.verifying_key,
+            name: name.to_owned(),
+            addresses: invitation.addresses.clone(),
+            verdict: Verdict::Offline,
+            detail: "not connected yet".into(),
+            evidence: String::new(),
+            acknowledged: None,
+        };
+        let queue = reader.queue();
+        state.write(|transaction| {
+            let step = FollowStep(transaction);
+            if step.about(&queue)?.is_some() {
+                return Err(FollowError::AlreadyFollowing);
+            }
+            step.put_about(&queue, &about)?;
+            step.put_reader(&reader)?;
+            Ok(queue)
+        })
     }
 
-    /// Forgets a follow and everything it holds.
+    /// Forgets a follow and everything it holds. Close its subscriber first.
     ///
     /// # Errors
-    /// `NotFollowing`, or the state fails; nothing changed.
+    /// `NotFollowing`, `AlreadyStarted` while a subscriber runs, or the state fails; nothing changed.
     pub fn unfollow(state: &State, queue: &QueueId) -> Result<(), FollowError> {
-        let _ = (state, queue);
-        Ok(())
+        let _claimed = state.claim(crate::state::Claim::Follow(*queue)).ok_or(FollowError::AlreadyStarted)?;
+        state.write(|transaction| match FollowStep(transaction).remove(queue)? {
+            true => Ok(()),
+            false => Err(FollowError::NotFollowing),
+        })
     }
 
     /// All follows, ascending by queue.
     pub fn follows(state: &State) -> Result<Vec<Follow>, StateError> {
-        let _ = state;
-        Ok(Vec::new())
+        state.read(|transaction| {
+            let view = FollowView(transaction);
+            view.queues()?.iter().filter_map(|queue| follow_of(&view, queue).transpose()).collect()
+        })
     }
 
     /// The record at `path` in the last verified state of a follow. Needs no running subscriber.
     pub fn value(state: &State, queue: &QueueId, path: &RecordPath) -> Result<Option<FollowedValue>, StateError> {
-        let _ = (state, queue, path);
-        Ok(None)
+        state.read(|transaction| value_of(&FollowView(transaction), queue, path))
     }
 
     /// Records at `prefix` and below it in the last verified state, ascending by path; an empty prefix or `/` is all.
     pub fn values(state: &State, queue: &QueueId, prefix: &str) -> Result<Vec<FollowedValue>, StateError> {
-        let _ = (state, queue, prefix);
-        Ok(Vec::new())
+        state.read(|transaction| {
+            let view = FollowView(transaction);
+            let paths = view.paths(queue, prefix.trim_end_matches('/'))?;
+            paths.iter().filter_map(|path| value_of(&view, queue, path).transpose()).collect()
+        })
     }
 
     /// Starts the task on the current runtime. It reconnects until the handle is closed or dropped, and tries all addresses.
     ///
     /// # Errors
-    /// `NotFollowing`, or the state fails.
+    /// `NotFollowing`, `AlreadyStarted`, or the state fails.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn start(state: State, key: impl Into<Arc<NodeKey>>, queue: QueueId, config: SubscriberConfig) -> Result<Self, FollowError> {
-        let _ = (key.into(), config);
-        Ok(Self { state, queue })
+        let following = Following::open(state.clone(), key.into(), queue, config.evidence_dir.clone())?;
+        // An address that this build cannot read is no reason to leave the others.
+        let addresses = following.about()?.addresses.iter().filter_map(|address| address.parse().ok()).collect();
+        let inbox = Arc::new(Inbox::new());
+        let (acknowledged, acknowledged_here) = watch::channel(None);
+        let (closing, closed) = oneshot::channel();
+        let changes_max = config.changes_max.max(1);
+        let task = tokio::spawn(Task::new(following, config, addresses, inbox.clone(), acknowledged_here).run(closed));
+        let handout = HandOut::new(state.clone(), queue);
+        Ok(Self { state, queue, inbox, handout, changes_max, handing: None, reported: 0, acknowledged, closing, task })
     }
 
     /// Waits until a head is verified that is not older than the one a broker announced when this subscriber connected.
     ///
     /// # Errors
     /// The first verdict that stands in the way: all addresses were tried, or somebody was accused. The task goes on; this
-    /// may be called again. Safe to cancel.
+    /// may be called again and then waits for what comes next. Safe to cancel.
     pub async fn caught_up(&mut self) -> Result<CaughtUp, VerdictReport> {
-        std::future::pending().await
+        loop {
+            let changed = self.inbox.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(outcome) = self.inbox.caught_up(&mut self.reported) {
+                return outcome;
+            }
+            changed.await;
+        }
     }
 
     /// The next event; `None` after the task has ended. Safe to cancel: what was not returned comes again.
@@ -105,16 +175,54 @@ impl Subscriber {
     /// Changes are held back until this session has caught up or has met a verdict, so that what waits is merged first. They
     /// come before the event of the delta that brought them. One that is not acknowledged comes again in the next session.
     pub async fn next(&mut self) -> Option<Event> {
-        std::future::pending().await
+        loop {
+            if let Some(changes) = self.handed_out().await {
+                return Some(Event::Changes(changes));
+            }
+            let changed = self.inbox.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            match self.inbox.next() {
+                Next::Changes => {
+                    let (handout, limit) = (self.handout.clone(), self.changes_max);
+                    self.handing = Some(tokio::task::spawn_blocking(move || handout.take(limit)));
+                }
+                Next::Event(event) => return Some(event),
+                Next::Wait => changed.await,
+                Next::Ended => return None,
+            }
+        }
+    }
+
+    /// The changes that are being handed out, once they are marked.
+    async fn handed_out(&mut self) -> Option<Vec<Change>> {
+        let outcome = self.handing.as_mut()?.await;
+        self.handing = None;
+        match outcome {
+            Ok(Ok(changes)) if changes.is_empty() => None,
+            Ok(Ok(changes)) => {
+                if changes.len() >= self.changes_max {
+                    self.inbox.more_changes();
+                }
+                Some(changes)
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "changes cannot be handed out");
+                None
+            }
+            Err(_) => None,
+        }
     }
 
     /// The application has made these changes durable. They are not handed out again; once nothing older waits, the broker
-    /// is told. [P-15]
+    /// is told. Returns when that is durable here; blocks for one sync. [P-15]
     ///
     /// # Errors
     /// The state fails; the changes come again.
     pub fn acknowledge(&self, changes: &[ChangeId]) -> Result<(), StateError> {
-        let _ = changes;
+        if let Some(cursor) = self.handout.acknowledge(changes)? {
+            self.acknowledged.send_replace(Some(cursor));
+        }
         Ok(())
     }
 
@@ -129,10 +237,38 @@ impl Subscriber {
     }
 
     /// This follow as it stands.
+    ///
+    /// # Errors
+    /// The state fails.
     pub fn status(&self) -> Result<Follow, FollowError> {
-        Err(FollowError::NotFollowing)
+        let follow = self.state.read(|transaction| follow_of(&FollowView(transaction), &self.queue))?;
+        follow.ok_or(FollowError::NotFollowing)
     }
 
     /// Ends the task after the step it is at. An acknowledgement that waits is sent first if a broker is connected.
-    pub async fn close(self) {}
+    pub async fn close(self) {
+        let _ = self.closing.send(());
+        let _ = self.task.await;
+    }
+}
+
+fn follow_of(view: &FollowView<'_>, queue: &QueueId) -> Result<Option<Follow>, StateError> {
+    let (Some(about), Some(reader)) = (view.about(queue)?, view.reader(queue)?) else { return Ok(None) };
+    Ok(Some(Follow {
+        queue: *queue,
+        did: Did(about.owner),
+        name: about.name.clone(),
+        addresses: about.addresses.clone(),
+        locator: reader.locator().to_owned(),
+        cursor: reader.cursor(),
+        live_count: reader.head().map_or(0, |head| head.head().live_count),
+        verdict: report(&about, as_of(&reader)),
+        pending: view.pending_count(queue)?,
+    }))
+}
+
+fn value_of(view: &FollowView<'_>, queue: &QueueId, path: &RecordPath) -> Result<Option<FollowedValue>, StateError> {
+    let Some(row) = view.value(queue, path)? else { return Ok(None) };
+    let as_of = view.reader(queue)?.map_or_else(Default::default, |reader| as_of(&reader));
+    Ok(Some(FollowedValue { mutation: Mutation::decode(&row.bytes)?, term: row.term, offset: row.offset, as_of }))
 }

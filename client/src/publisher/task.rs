@@ -1,0 +1,377 @@
+//! The one task of a publisher: receives one thing at a time and takes one step for it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tidings_core::{Card, QueueDescriptor};
+use tidings_proto::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::error::{GrantFailure, WriteError};
+use super::line::{Line, LineEvent, Up};
+use super::owner::{Owner, Published, SignError, Taken};
+use super::session::{Answer, Opened, Session, Unfit, open, unfit};
+use super::status::{BrokerState, ReaderStatus};
+use super::tickets::Tickets;
+use super::write::{Ticket, Write};
+use super::{PublisherConfig, Shared};
+use crate::backoff::{Backoff, chance};
+use crate::clock;
+use crate::state::{StateError, Waiting};
+
+/// What a handle asks of the task.
+pub(super) enum Command {
+    Write(WriteCommand),
+    Grant { card: Box<Card>, name: String, done: oneshot::Sender<Result<(String, Option<Ticket>), GrantFailure>> },
+    Readers { done: oneshot::Sender<Vec<ReaderStatus>> },
+    Close { done: oneshot::Sender<()> },
+}
+
+pub(super) struct WriteCommand {
+    pub(super) writes: Vec<Write>,
+    pub(super) done: oneshot::Sender<Result<Vec<Ticket>, WriteError>>,
+}
+
+/// Writes that share one transaction.
+const WRITES_TOGETHER_MAX: usize = 4_096;
+
+pub(super) struct Task {
+    owner: Arc<Mutex<Owner>>,
+    descriptor: QueueDescriptor,
+    config: PublisherConfig,
+    shared: Arc<Shared>,
+    commands: mpsc::Receiver<Command>,
+    waiting: watch::Sender<Waiting>,
+    line: Line,
+    backoff: Backoff,
+    tickets: Tickets,
+    asking: Vec<oneshot::Sender<Vec<ReaderStatus>>>,
+    /// Something may have to be signed or sent.
+    due: bool,
+}
+
+impl Task {
+    pub(super) fn new(
+        owner: Owner,
+        config: PublisherConfig,
+        shared: Arc<Shared>,
+        commands: mpsc::Receiver<Command>,
+        waiting: watch::Sender<Waiting>,
+    ) -> Self {
+        let descriptor = owner.writer.descriptor().clone();
+        Self {
+            owner: Arc::new(Mutex::new(owner)),
+            descriptor,
+            config,
+            shared,
+            commands,
+            waiting,
+            line: Line::Down,
+            backoff: Backoff::default(),
+            tickets: Tickets::default(),
+            asking: Vec::new(),
+            due: true,
+        }
+    }
+
+    /// Runs until it is closed or the last handle is gone. Gives whom to tell, after everything is dropped.
+    pub(super) async fn run(mut self) -> Option<oneshot::Sender<()>> {
+        self.dial(0);
+        loop {
+            if let Err(error) = self.publish_due().await {
+                self.local_failure(&error);
+            }
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(Command::Close { done }) => return Some(self.end(done)),
+                    Some(command) => if let Some(done) = self.command(command).await { return Some(self.end(done)) },
+                    None => return None,
+                },
+                event = self.line.event() => if let Err(error) = self.line_event(event).await {
+                    self.local_failure(&error);
+                },
+            }
+        }
+    }
+
+    fn end(&mut self, done: oneshot::Sender<()>) -> oneshot::Sender<()> {
+        if let Line::Up(up) = &self.line {
+            up.session.stream.connection().close();
+        }
+        done
+    }
+
+    /// A step on the owner's rows, off the runtime's threads.
+    async fn step<T: Send + 'static>(&mut self, step: impl FnOnce(&mut Owner) -> T + Send + 'static) -> Result<T, StateError> {
+        let owner = self.owner.clone();
+        let run = move || step(&mut owner.lock().unwrap_or_else(PoisonError::into_inner));
+        tokio::task::spawn_blocking(run).await.map_err(|error| StateError::Io(std::io::Error::other(error)))
+    }
+
+    /// Takes a command. Gives back the one to close with, if that was among those taken together.
+    async fn command(&mut self, command: Command) -> Option<oneshot::Sender<()>> {
+        match command {
+            Command::Write(write) => return self.writes(write).await,
+            Command::Grant { card, name, done } => {
+                let answer = self.grant(*card, name).await;
+                let _ = done.send(answer);
+            }
+            Command::Readers { done } => {
+                self.asking.push(done);
+                match &mut self.line {
+                    Line::Up(up) => up.session.ask_readers(),
+                    _ => self.tell_readers().await,
+                }
+            }
+            Command::Close { done } => return Some(done),
+        }
+        None
+    }
+
+    /// Everything that waits to be written shares one transaction.
+    async fn writes(&mut self, first: WriteCommand) -> Option<oneshot::Sender<()>> {
+        let (mut together, mut count, mut next) = (vec![first], 1, None);
+        while count < WRITES_TOGETHER_MAX {
+            match self.commands.try_recv() {
+                Ok(Command::Write(write)) => {
+                    count += write.writes.len();
+                    together.push(write);
+                }
+                Ok(other) => {
+                    next = Some(other);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        let now = clock::now();
+        let (answers, senders): (Vec<_>, Vec<_>) = together.into_iter().map(|command| (command.writes, command.done)).unzip();
+        let outcome = self.step(move |owner| write_together(owner, answers, now)).await;
+        self.refresh().await;
+        match outcome {
+            Ok(results) => results.into_iter().zip(senders).for_each(|(result, done)| {
+                let tickets = result.map(|taken| taken.into_iter().map(|taken| self.ticket(taken)).collect());
+                let _ = done.send(tickets);
+            }),
+            Err(error) => self.local_failure(&error),
+        }
+        self.due = true;
+        self.hurry();
+        match next {
+            Some(command) => Box::pin(self.command(command)).await,
+            None => None,
+        }
+    }
+
+    fn ticket(&mut self, taken: Taken) -> Ticket {
+        match taken {
+            Taken::Waits(path) => self.tickets.waits(path),
+            Taken::Undone(path) => self.tickets.undone(&path),
+        }
+    }
+
+    async fn grant(&mut self, card: Card, name: String) -> Result<(String, Option<Ticket>), GrantFailure> {
+        let addresses = self.config.brokers.iter().map(ToString::to_string).collect();
+        let (locator, now) = (self.config.locator.clone(), clock::now());
+        let (text, number) = self.step(move |owner| owner.grant(card, name, addresses, locator, now)).await??;
+        self.due = true;
+        self.refresh().await;
+        self.hurry();
+        let unreceipted = self.waiting.borrow().unreceipted > 0;
+        Ok((text, unreceipted.then(|| self.tickets.waits_for(number))))
+    }
+
+    /// Signs and sends as long as the broker takes more. What is sent was made durable before. [P-3]
+    async fn publish_due(&mut self) -> Result<(), StateError> {
+        if !std::mem::take(&mut self.due) {
+            return Ok(());
+        }
+        if !matches!(self.line, Line::Up(_)) {
+            return Ok(());
+        }
+        let Line::Up(up) = std::mem::replace(&mut self.line, Line::Down) else { return Ok(()) };
+        let now = clock::now();
+        let (up, published, result) = self.step(move |owner| publish(owner, up, now)).await?;
+        self.line = Line::Up(up);
+        for published in published {
+            self.tickets.signed(published.number, &published.paths);
+        }
+        self.refresh().await;
+        match result {
+            Ok(()) => Ok(()),
+            Err(SignError::State(error)) => Err(error),
+            Err(error) => {
+                self.shared.fail(&error);
+                Ok(())
+            }
+        }
+    }
+
+    async fn line_event(&mut self, event: LineEvent) -> Result<(), StateError> {
+        match event {
+            LineEvent::Retry => self.dial(0),
+            LineEvent::Dialed(at, Err(error)) => self.failed(at, unfit(&error)),
+            LineEvent::Dialed(_, Ok(opened)) => self.opened(opened).await?,
+            LineEvent::Reply(reply) => self.replied(reply).await?,
+            LineEvent::AskReaders => {
+                if let Line::Up(up) = &mut self.line {
+                    up.session.ask_readers();
+                    up.ask_at = Instant::now() + self.config.ask_readers_every;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn opened(&mut self, opened: Opened) -> Result<(), StateError> {
+        let at = opened.at;
+        match self.step(move |owner| Session::begin(opened, owner)).await?? {
+            Ok(mut session) => {
+                self.shared.broker(at, BrokerState::Connected, String::new());
+                session.ask_readers();
+                self.line = Line::Up(Box::new(Up { session, ask_at: Instant::now() + self.config.ask_readers_every }));
+                self.due = true;
+            }
+            Err(unfit) => self.failed(at, unfit),
+        }
+        Ok(())
+    }
+
+    /// Takes a reply and all that are there already; the last receipt is for all of them.
+    async fn replied(&mut self, first: Result<tidings_proto::Reply, crate::ConnectionError>) -> Result<(), StateError> {
+        let Line::Up(up) = std::mem::replace(&mut self.line, Line::Down) else { return Ok(()) };
+        let (up, receipt, readers, unfit) = self.step(move |owner| take_replies(owner, up, first)).await??;
+        let at = up.session.at;
+        self.line = Line::Up(up);
+        if let Some(receipt) = receipt {
+            self.tickets.receipted(&receipt);
+            self.backoff.succeeded();
+            self.refresh().await;
+        }
+        if readers {
+            self.tell_readers().await;
+        }
+        self.due = true;
+        if let Some(unfit) = unfit {
+            self.failed(at, unfit);
+            self.tell_readers().await;
+        }
+        Ok(())
+    }
+
+    /// Answers everybody who asked for the readers with what is known.
+    async fn tell_readers(&mut self) {
+        if self.asking.is_empty() {
+            return;
+        }
+        if let Ok(readers) = self.step(|owner| super::status::readers(owner)).await {
+            self.asking.drain(..).for_each(|asking| drop(asking.send(readers.clone())));
+        }
+    }
+
+    fn dial(&mut self, at: usize) {
+        let Some(address) = self.config.brokers.get(at).cloned() else {
+            self.line = Line::Down;
+            return;
+        };
+        self.shared.broker(at, BrokerState::Connecting, String::new());
+        let key = self.owner.lock().unwrap_or_else(PoisonError::into_inner).key.clone();
+        let attempt = open(self.config.dial.clone(), at, address, key, self.descriptor.clone());
+        self.line = Line::Dialing(at, Box::pin(attempt));
+    }
+
+    /// A broker cannot be used: the next one is tried, or after the last one all of them again, later.
+    fn failed(&mut self, at: usize, (state, detail): Unfit) {
+        tracing::debug!(broker = at, state = state.words(), detail, "a broker is not used");
+        self.shared.broker(at, state, detail);
+        if at + 1 < self.config.brokers.len() {
+            self.dial(at + 1);
+        } else {
+            self.line = Line::Waiting(Instant::now() + self.backoff.failed(chance()));
+        }
+    }
+
+    /// Somebody waits for a publish: tries at once instead of later, but only once in a row of failures.
+    fn hurry(&mut self) {
+        if matches!(self.line, Line::Waiting(_)) && self.backoff.hurry() {
+            self.dial(0);
+        }
+    }
+
+    /// The state fails. Nothing more is signed; what is durable is published when it is opened again.
+    fn local_failure(&mut self, error: &StateError) {
+        tracing::error!(%error, "the owner's state fails");
+        self.shared.fail(error);
+        if !self.config.brokers.is_empty() {
+            self.line = Line::Waiting(Instant::now() + self.backoff.failed(u64::MAX));
+        }
+    }
+
+    async fn refresh(&mut self) {
+        if let Ok(Ok(waiting)) = self.step(|owner| owner.waiting()).await {
+            self.waiting.send_replace(waiting);
+        }
+    }
+}
+
+/// One transaction for all; if one of the commands is refused, one for each.
+fn write_together(owner: &mut Owner, mut commands: Vec<Vec<Write>>, now: Timestamp) -> Vec<Result<Vec<Taken>, WriteError>> {
+    if commands.len() == 1 {
+        return commands.drain(..).map(|writes| owner.write(&writes, now)).collect();
+    }
+    let all: Vec<Write> = commands.iter().flatten().cloned().collect();
+    match owner.write(&all, now) {
+        Ok(taken) => {
+            let mut taken = taken.into_iter();
+            commands.iter().map(|writes| Ok(taken.by_ref().take(writes.len()).collect())).collect()
+        }
+        Err(_) => commands.iter().map(|writes| owner.write(writes, now)).collect(),
+    }
+}
+
+/// Sends what is signed, then signs and sends what waits, until the broker takes no more.
+fn publish(owner: &mut Owner, mut up: Box<Up>, now: Timestamp) -> (Box<Up>, Vec<Published>, Result<(), SignError>) {
+    let mut published = Vec::new();
+    let result = loop {
+        match up.session.send_signed(owner) {
+            Ok(true) if up.session.has_room() => {}
+            Ok(_) => break Ok(()),
+            Err(error) => break Err(error.into()),
+        }
+        match owner.sign(&up.session.limits, now) {
+            Ok(Some(signed)) => published.push(signed),
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    (up, published, result)
+}
+
+type Replies = (Box<Up>, Option<tidings_core::Receipt>, bool, Option<Unfit>);
+
+fn take_replies(
+    owner: &mut Owner,
+    mut up: Box<Up>,
+    first: Result<tidings_proto::Reply, crate::ConnectionError>,
+) -> Result<Replies, StateError> {
+    let (mut newest, mut readers, mut unfit) = (None, false, None);
+    let mut reply = Some(first);
+    while let Some(next) = reply {
+        match up.session.answer(next, owner)? {
+            Ok(Answer::Receipt(receipt, bytes)) => newest = Some((receipt, bytes)),
+            Ok(Answer::Readers(answer)) => {
+                owner.take_readers(&answer)?;
+                readers = true;
+            }
+            Err(why) => {
+                unfit = Some(why);
+                break;
+            }
+        }
+        reply = up.session.stream.received();
+    }
+    if let Some((receipt, bytes)) = &newest {
+        owner.receipted(&up.session.receipt_key, bytes, receipt)?;
+    }
+    Ok((up, newest.map(|(receipt, _)| receipt), readers, unfit))
+}

@@ -1,0 +1,259 @@
+//! The owner's tables.
+
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
+use tidings_core::writer::{OwnRecord, Writer};
+use tidings_core::{Cursor, Mutation, Object, RecordPath};
+use tidings_proto::{HeadNumber, Offset, Pseudonym, VerifyingKey};
+
+use super::{StateError, rows, tables};
+
+/// A mutation that waits to be signed.
+#[derive(Clone, Debug)]
+pub(crate) struct OutboxRow {
+    /// Order in which rows are signed; kept when a later write of the record replaces the row.
+    pub(crate) sequence: u64,
+    pub(crate) mutation: Mutation,
+}
+
+/// What waits, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    pub(crate) unsigned: u64,
+    pub(crate) unreceipted: u64,
+}
+
+/// One snapshot of the owner's tables.
+pub(crate) struct OwnView<'t>(pub(crate) &'t ReadTransaction);
+
+impl OwnView<'_> {
+    pub(crate) fn writer(&self) -> Result<Option<Writer>, StateError> {
+        let table = self.0.open_table(tables::WRITER)?;
+        table.get(())?.map(|row| Ok(Writer::decode(row.value())?)).transpose()
+    }
+
+    pub(crate) fn waiting(&self) -> Result<Waiting, StateError> {
+        let unsigned = self.0.open_table(tables::OUTBOX)?.len()?;
+        Ok(Waiting { unsigned, unreceipted: self.0.open_table(tables::UNRECEIPTED)?.len()? })
+    }
+
+    pub(crate) fn clock(&self) -> Result<u64, StateError> {
+        let table = self.0.open_table(tables::SETTINGS)?;
+        let Some(row) = table.get(CLOCK)? else { return Ok(0) };
+        let bytes = row.value().try_into().map_err(|_| StateError::Damaged("the clock is not eight bytes".into()))?;
+        Ok(u64::from_be_bytes(bytes))
+    }
+
+    pub(crate) fn cursor_of(&self, number: HeadNumber) -> Result<Option<Cursor>, StateError> {
+        let table = self.0.open_table(tables::HEADS)?;
+        table.get(number.value())?.map(|row| Ok(Cursor::decode(row.value())?)).transpose()
+    }
+
+    /// Number of the first publish at or after `from` that has no receipt, with its frame.
+    pub(crate) fn unreceipted_from(&self, from: HeadNumber) -> Result<Option<(HeadNumber, Vec<u8>)>, StateError> {
+        let table = self.0.open_table(tables::UNRECEIPTED)?;
+        let first = table.range(from.value()..)?.next().transpose()?;
+        Ok(first.map(|(number, frame)| (HeadNumber::new(number.value()), frame.value().to_vec())))
+    }
+
+    pub(crate) fn receipt(&self, broker: &VerifyingKey) -> Result<Option<Vec<u8>>, StateError> {
+        Ok(self.0.open_table(tables::RECEIPTS)?.get(broker.bytes())?.map(|row| row.value().to_vec()))
+    }
+
+    /// Signed receipts with the keys that signed them.
+    pub(crate) fn receipts(&self) -> Result<Vec<(VerifyingKey, Vec<u8>)>, StateError> {
+        let table = self.0.open_table(tables::RECEIPTS)?;
+        table
+            .range::<&[u8; 32]>(..)?
+            .map(|row| row.map(|(key, bytes)| (VerifyingKey::new(*key.value()), bytes.value().to_vec())))
+            .map(|row| Ok(row?))
+            .collect()
+    }
+
+    pub(crate) fn acknowledgements(&self) -> Result<Vec<Vec<u8>>, StateError> {
+        let table = self.0.open_table(tables::ACKNOWLEDGEMENTS)?;
+        table.range::<&[u8; 32]>(..)?.map(|row| Ok(row?.1.value().to_vec())).collect()
+    }
+
+    pub(crate) fn invitation(&self, reader: &Pseudonym) -> Result<Option<String>, StateError> {
+        Ok(self.0.open_table(tables::INVITATIONS)?.get(reader.bytes())?.map(|row| row.value().to_owned()))
+    }
+
+    pub(crate) fn outbox_row(&self, path: &RecordPath) -> Result<Option<Mutation>, StateError> {
+        let table = self.0.open_table(tables::OUTBOX)?;
+        table.get(path.as_str())?.map(|row| Ok(Mutation::decode(row.value().1)?)).transpose()
+    }
+
+    pub(crate) fn record(&self, path: &RecordPath) -> Result<Option<(OwnRecord, Mutation)>, StateError> {
+        let records = self.0.open_table(tables::RECORDS)?;
+        let Some(row) = records.get(path.as_str())? else { return Ok(None) };
+        let record = rows::decode_own(path.clone(), row.value())?;
+        Ok(Some((record, value(&self.0.open_table(tables::VALUES)?, path)?)))
+    }
+
+    /// Paths of signed records and of outbox rows at `prefix` or below it.
+    pub(crate) fn paths(&self, prefix: &str) -> Result<Vec<RecordPath>, StateError> {
+        let mut paths = std::collections::BTreeSet::new();
+        for row in self.0.open_table(tables::RECORDS)?.range(prefix..)? {
+            if !keep(row?.0.value(), prefix, &mut paths)? {
+                break;
+            }
+        }
+        for row in self.0.open_table(tables::OUTBOX)?.range(prefix..)? {
+            if !keep(row?.0.value(), prefix, &mut paths)? {
+                break;
+            }
+        }
+        Ok(paths.into_iter().collect())
+    }
+}
+
+/// Whether the scan of text paths goes on; keeps those at `prefix` or below it.
+fn keep(text: &str, prefix: &str, paths: &mut std::collections::BTreeSet<RecordPath>) -> Result<bool, StateError> {
+    if super::is_below(text, prefix) {
+        paths.insert(rows::path(text)?);
+    }
+    Ok(text.starts_with(prefix))
+}
+
+fn value(values: &ReadOnlyTable<&str, &[u8]>, path: &RecordPath) -> Result<Mutation, StateError> {
+    let row = values.get(path.as_str())?.ok_or_else(|| StateError::Damaged("a record has no value".into()))?;
+    Ok(Mutation::decode(row.value())?)
+}
+
+const CLOCK: &str = "version-clock";
+
+/// The owner's tables in one step.
+pub(crate) struct OwnStep<'t>(pub(crate) &'t WriteTransaction);
+
+impl OwnStep<'_> {
+    pub(crate) fn put_writer(&self, writer: &Writer) -> Result<(), StateError> {
+        self.0.open_table(tables::WRITER)?.insert((), writer.encode().as_slice())?;
+        Ok(())
+    }
+
+    pub(crate) fn put_clock(&self, clock: u64) -> Result<(), StateError> {
+        self.0.open_table(tables::SETTINGS)?.insert(CLOCK, clock.to_be_bytes().as_slice())?;
+        Ok(())
+    }
+
+    pub(crate) fn record(&self, path: &RecordPath) -> Result<Option<OwnRecord>, StateError> {
+        let table = self.0.open_table(tables::RECORDS)?;
+        table.get(path.as_str())?.map(|row| rows::decode_own(path.clone(), row.value())).transpose()
+    }
+
+    /// Replaces a record with its value; keeps the index of tombstones.
+    pub(crate) fn put_record(&self, record: &OwnRecord, prior: Option<&OwnRecord>, value: &Mutation) -> Result<(), StateError> {
+        let path = record.path.as_str();
+        self.0.open_table(tables::RECORDS)?.insert(path, rows::encode_own(record).as_slice())?;
+        self.0.open_table(tables::VALUES)?.insert(path, value.encode().as_slice())?;
+        let mut tombstones = self.0.open_table(tables::TOMBSTONES)?;
+        if let Some(prior) = prior.filter(|prior| prior.tombstone) {
+            tombstones.remove(prior.offset.value())?;
+        }
+        if record.tombstone {
+            tombstones.insert(record.offset.value(), path)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets a record whose tombstone was purged.
+    pub(crate) fn end_record(&self, record: &OwnRecord) -> Result<(), StateError> {
+        self.0.open_table(tables::RECORDS)?.remove(record.path.as_str())?;
+        self.0.open_table(tables::VALUES)?.remove(record.path.as_str())?;
+        self.0.open_table(tables::TOMBSTONES)?.remove(record.offset.value())?;
+        Ok(())
+    }
+
+    /// The first `limit` live tombstones, ascending by offset, as long as `wanted` says so.
+    pub(crate) fn tombstones(&self, limit: usize, mut wanted: impl FnMut(&OwnRecord) -> bool) -> Result<Vec<OwnRecord>, StateError> {
+        let table = self.0.open_table(tables::TOMBSTONES)?;
+        let mut found = Vec::new();
+        for row in table.range::<u64>(..)?.take(limit) {
+            let path = rows::path(row?.1.value())?;
+            let record = self.record(&path)?.ok_or_else(|| StateError::Damaged("a tombstone without a record".into()))?;
+            if !wanted(&record) {
+                break;
+            }
+            found.push(record);
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn outbox_row(&self, path: &RecordPath) -> Result<Option<OutboxRow>, StateError> {
+        let table = self.0.open_table(tables::OUTBOX)?;
+        let Some(row) = table.get(path.as_str())? else { return Ok(None) };
+        let (sequence, bytes) = row.value();
+        Ok(Some(OutboxRow { sequence, mutation: Mutation::decode(bytes)? }))
+    }
+
+    pub(crate) fn put_outbox(&self, mutation: &Mutation, sequence: Option<u64>) -> Result<(), StateError> {
+        let mut order = self.0.open_table(tables::ORDER)?;
+        let sequence = match sequence {
+            Some(sequence) => sequence,
+            None => order.last()?.map_or(1, |(last, _)| last.value() + 1),
+        };
+        order.insert(sequence, mutation.path.as_str())?;
+        self.0.open_table(tables::OUTBOX)?.insert(mutation.path.as_str(), (sequence, mutation.encode().as_slice()))?;
+        Ok(())
+    }
+
+    pub(crate) fn remove_outbox(&self, path: &RecordPath) -> Result<(), StateError> {
+        let sequence = self.0.open_table(tables::OUTBOX)?.remove(path.as_str())?.map(|row| row.value().0);
+        if let Some(sequence) = sequence {
+            self.0.open_table(tables::ORDER)?.remove(sequence)?;
+        }
+        Ok(())
+    }
+
+    /// Waiting mutations in their order, as long as `fits` says so.
+    pub(crate) fn outbox(&self, mut fits: impl FnMut(&Mutation, usize) -> bool) -> Result<Vec<Mutation>, StateError> {
+        let (order, outbox) = (self.0.open_table(tables::ORDER)?, self.0.open_table(tables::OUTBOX)?);
+        let mut taken = Vec::new();
+        for row in order.range::<u64>(..)? {
+            let (_, path) = row?;
+            let row = outbox.get(path.value())?.ok_or_else(|| StateError::Damaged("an outbox row is missing".into()))?;
+            let mutation = Mutation::decode(row.value().1)?;
+            if !fits(&mutation, row.value().1.len()) {
+                break;
+            }
+            taken.push(mutation);
+        }
+        Ok(taken)
+    }
+
+    /// A signed head and the frame that carries it. [P-3]
+    pub(crate) fn put_signed(&self, cursor: &Cursor, frame: &[u8]) -> Result<(), StateError> {
+        let number = cursor.rank.number.value();
+        self.0.open_table(tables::HEADS)?.insert(number, cursor.encode().as_slice())?;
+        self.0.open_table(tables::UNRECEIPTED)?.insert(number, frame)?;
+        Ok(())
+    }
+
+    /// A receipt is for its head and all before it.
+    pub(crate) fn put_receipt(&self, broker: &VerifyingKey, receipt: &[u8], through: HeadNumber) -> Result<(), StateError> {
+        self.0.open_table(tables::RECEIPTS)?.insert(broker.bytes(), receipt)?;
+        self.0.open_table(tables::UNRECEIPTED)?.retain_in(..=through.value(), |_, _| false)?;
+        Ok(())
+    }
+
+    pub(crate) fn put_acknowledgement(&self, reader: &Pseudonym, bytes: &[u8]) -> Result<(), StateError> {
+        self.0.open_table(tables::ACKNOWLEDGEMENTS)?.insert(reader.bytes(), bytes)?;
+        Ok(())
+    }
+
+    pub(crate) fn put_invitation(&self, reader: &Pseudonym, text: &str) -> Result<(), StateError> {
+        self.0.open_table(tables::INVITATIONS)?.insert(reader.bytes(), text)?;
+        Ok(())
+    }
+}
+
+/// The last offset that a receipt covers.
+pub(crate) fn receipted_offset(view: &OwnView<'_>) -> Result<Offset, StateError> {
+    let mut newest = Offset::ZERO;
+    for (key, bytes) in view.receipts()? {
+        let receipt = tidings_core::Receipt::verify(&bytes, &key).map_err(|_| StateError::Damaged("a receipt".into()))?;
+        let cursor = view.cursor_of(receipt.rank.number)?.filter(|cursor| cursor.head == receipt.head);
+        newest = newest.max(cursor.map_or(Offset::ZERO, |cursor| cursor.offset));
+    }
+    Ok(newest)
+}

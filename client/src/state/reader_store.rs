@@ -1,0 +1,285 @@
+//! The tables of one follow inside one transaction.
+
+use std::collections::BTreeSet;
+
+use redb::{ReadableTable, Table, WriteTransaction};
+use tidings_core::RecordPath;
+use tidings_core::reader::{Change, Handed, HeldKind, HeldRow, ReaderStore, StagedRow};
+use tidings_proto::{Birth, Offset, QueueId};
+
+use super::tables::{self, Queue};
+use super::{PendingRow, StateError, rows};
+
+type ByBirth<'t> = Table<'t, (Queue, u64), &'static [u8]>;
+type ByPath<'t> = Table<'t, (Queue, &'static str, u64), ()>;
+
+/// What a [`tidings_core::reader::Reader`] keeps outside itself, durably. Everything done through it is one transaction.
+pub(crate) struct FollowTables<'t> {
+    queue: [u8; 32],
+    held: ByBirth<'t>,
+    held_paths: ByPath<'t>,
+    ending: Table<'t, (Queue, u64, u64), ()>,
+    staged: ByBirth<'t>,
+    aside: ByBirth<'t>,
+    aside_paths: ByPath<'t>,
+    changes: Table<'t, (Queue, &'static str), &'static [u8]>,
+}
+
+impl<'t> FollowTables<'t> {
+    pub(crate) fn open(transaction: &'t WriteTransaction, queue: &QueueId) -> Result<Self, StateError> {
+        Ok(Self {
+            queue: *queue.bytes(),
+            held: transaction.open_table(tables::HELD)?,
+            held_paths: transaction.open_table(tables::HELD_PATHS)?,
+            ending: transaction.open_table(tables::ENDING)?,
+            staged: transaction.open_table(tables::STAGED)?,
+            aside: transaction.open_table(tables::ASIDE)?,
+            aside_paths: transaction.open_table(tables::ASIDE_PATHS)?,
+            changes: transaction.open_table(tables::CHANGES)?,
+        })
+    }
+
+    /// Forgets everything of this follow.
+    pub(crate) fn clear(&mut self) -> Result<(), StateError> {
+        clear(&mut self.held, &self.queue)?;
+        clear_paths(&mut self.held_paths, &self.queue)?;
+        self.ending.retain_in((&self.queue, 0, 0)..=(&self.queue, u64::MAX, u64::MAX), |_, ()| false)?;
+        self.clear_staged()?;
+        self.clear_aside()?;
+        for row in self.pending(Some, usize::MAX)? {
+            self.changes.remove((&self.queue, row.change.path.as_str()))?;
+        }
+        Ok(())
+    }
+
+    /// At most `limit` rows of waiting changes that `wanted` keeps, ascending by path.
+    pub(crate) fn pending(&self, wanted: impl Fn(PendingRow) -> Option<PendingRow>, limit: usize) -> Result<Vec<PendingRow>, StateError> {
+        pending(&self.changes, &self.queue, wanted, limit)
+    }
+
+    pub(crate) fn pending_row(&self, path: &RecordPath) -> Result<Option<PendingRow>, StateError> {
+        let row = self.changes.get((&self.queue, path.as_str()))?;
+        row.map(|row| rows::decode_pending(path.clone(), row.value())).transpose()
+    }
+
+    pub(crate) fn put_pending(&mut self, row: &PendingRow) -> Result<(), StateError> {
+        self.changes.insert((&self.queue, row.change.path.as_str()), rows::encode_pending(row).as_slice())?;
+        Ok(())
+    }
+
+    pub(crate) fn remove_pending(&mut self, path: &RecordPath) -> Result<(), StateError> {
+        self.changes.remove((&self.queue, path.as_str()))?;
+        Ok(())
+    }
+
+    /// Takes a row out of the indexes it stands in.
+    fn unindex(&mut self, row: &HeldRow) -> Result<(), StateError> {
+        if let Some(path) = &row.path {
+            self.held_paths.remove((&self.queue, path.as_str(), row.birth.value()))?;
+        }
+        if row.kind != HeldKind::Value {
+            self.ending.remove((&self.queue, row.offset.value(), row.birth.value()))?;
+        }
+        Ok(())
+    }
+}
+
+/// The changes of one queue that wait.
+pub(super) fn pending(
+    changes: &impl ReadableTable<(Queue, &'static str), &'static [u8]>,
+    queue: &[u8; 32],
+    wanted: impl Fn(PendingRow) -> Option<PendingRow>,
+    limit: usize,
+) -> Result<Vec<PendingRow>, StateError> {
+    let mut found = Vec::new();
+    for row in changes.range((queue, "")..)? {
+        let (key, value) = row?;
+        let (of, path) = key.value();
+        if of != queue || found.len() >= limit {
+            break;
+        }
+        found.extend(wanted(rows::decode_pending(rows::path(path)?, value.value())?));
+    }
+    Ok(found)
+}
+
+/// The row of `path` with the highest offset.
+pub(super) fn winner(
+    rows: &impl ReadableTable<(Queue, u64), &'static [u8]>,
+    paths: &impl ReadableTable<(Queue, &'static str, u64), ()>,
+    queue: &[u8; 32],
+    path: &RecordPath,
+) -> Result<Option<HeldRow>, StateError> {
+    let mut best: Option<HeldRow> = None;
+    for key in paths.range((queue, path.as_str(), 0)..=(queue, path.as_str(), u64::MAX))? {
+        let birth = Birth::new(key?.0.value().2);
+        if let Some(row) = held(rows, queue, birth)?
+            && best.as_ref().is_none_or(|best| best.offset < row.offset)
+        {
+            best = Some(row);
+        }
+    }
+    Ok(best)
+}
+
+fn held(table: &impl ReadableTable<(Queue, u64), &'static [u8]>, queue: &[u8; 32], birth: Birth) -> Result<Option<HeldRow>, StateError> {
+    table.get((queue, birth.value()))?.map(|row| rows::decode_held(birth, row.value())).transpose()
+}
+
+fn clear(table: &mut ByBirth<'_>, queue: &[u8; 32]) -> Result<(), StateError> {
+    Ok(table.retain_in((queue, 0)..=(queue, u64::MAX), |_, _| false)?)
+}
+
+fn clear_paths(table: &mut ByPath<'_>, queue: &[u8; 32]) -> Result<(), StateError> {
+    for path in paths_of(table, queue)? {
+        table.retain_in((queue, path.as_str(), 0)..=(queue, path.as_str(), u64::MAX), |_, ()| false)?;
+    }
+    Ok(())
+}
+
+fn paths_of(table: &impl ReadableTable<(Queue, &'static str, u64), ()>, queue: &[u8; 32]) -> Result<BTreeSet<RecordPath>, StateError> {
+    let mut found = BTreeSet::new();
+    for row in table.range((queue, "", 0)..)? {
+        let key = row?.0;
+        let (of, path, _) = key.value();
+        if of != queue {
+            break;
+        }
+        found.insert(rows::path(path)?);
+    }
+    Ok(found)
+}
+
+/// At most `limit` rows above `after`, ascending by birth.
+fn page<T>(
+    table: &impl ReadableTable<(Queue, u64), &'static [u8]>,
+    queue: &[u8; 32],
+    after: Birth,
+    limit: usize,
+    decode: impl Fn(Birth, &[u8]) -> Result<T, StateError>,
+) -> Result<Vec<T>, StateError> {
+    let Some(first) = after.next() else { return Ok(Vec::new()) };
+    let range = table.range((queue, first.value())..=(queue, u64::MAX))?;
+    let decoded = range.take(limit).map(|row| {
+        let (key, value) = row?;
+        decode(Birth::new(key.value().1), value.value())
+    });
+    decoded.collect()
+}
+
+impl ReaderStore for FollowTables<'_> {
+    type Error = StateError;
+
+    fn held(&self, birth: Birth) -> Result<Option<HeldRow>, StateError> {
+        held(&self.held, &self.queue, birth)
+    }
+
+    fn put_held(&mut self, row: HeldRow) -> Result<(), StateError> {
+        self.remove_held(row.birth)?;
+        let queue = &self.queue;
+        if let Some(path) = &row.path {
+            self.held_paths.insert((queue, path.as_str(), row.birth.value()), ())?;
+        }
+        if row.kind != HeldKind::Value {
+            self.ending.insert((queue, row.offset.value(), row.birth.value()), ())?;
+        }
+        self.held.insert((queue, row.birth.value()), rows::encode_held(&row).as_slice())?;
+        Ok(())
+    }
+
+    fn remove_held(&mut self, birth: Birth) -> Result<(), StateError> {
+        let Some(row) = held(&self.held, &self.queue, birth)? else { return Ok(()) };
+        self.unindex(&row)?;
+        self.held.remove((&self.queue, birth.value()))?;
+        Ok(())
+    }
+
+    fn held_after(&self, after: Birth, limit: usize) -> Result<Vec<HeldRow>, StateError> {
+        page(&self.held, &self.queue, after, limit, rows::decode_held)
+    }
+
+    fn winner(&self, path: &RecordPath) -> Result<Option<HeldRow>, StateError> {
+        winner(&self.held, &self.held_paths, &self.queue, path)
+    }
+
+    fn ending_through(&self, floor: Offset) -> Result<Vec<HeldRow>, StateError> {
+        let mut found = Vec::new();
+        for key in self.ending.range((&self.queue, 0, 0)..=(&self.queue, floor.value(), u64::MAX))? {
+            let birth = Birth::new(key?.0.value().2);
+            let row = self.held(birth)?;
+            found.push(row.ok_or_else(|| StateError::Damaged("an index names a row that is not there".into()))?);
+        }
+        Ok(found)
+    }
+
+    fn staged(&self, birth: Birth) -> Result<Option<StagedRow>, StateError> {
+        let row = self.staged.get((&self.queue, birth.value()))?;
+        row.map(|row| rows::decode_staged(birth, row.value())).transpose()
+    }
+
+    fn stage(&mut self, row: StagedRow) -> Result<(), StateError> {
+        self.staged.insert((&self.queue, row.birth.value()), rows::encode_staged(&row).as_slice())?;
+        Ok(())
+    }
+
+    fn unstage(&mut self, birth: Birth) -> Result<(), StateError> {
+        self.staged.remove((&self.queue, birth.value()))?;
+        Ok(())
+    }
+
+    fn staged_after(&self, after: Birth, limit: usize) -> Result<Vec<StagedRow>, StateError> {
+        page(&self.staged, &self.queue, after, limit, rows::decode_staged)
+    }
+
+    fn clear_staged(&mut self) -> Result<(), StateError> {
+        clear(&mut self.staged, &self.queue)
+    }
+
+    fn set_aside(&mut self) -> Result<(), StateError> {
+        self.clear_aside()?;
+        let mut after = Birth::ZERO;
+        loop {
+            // A row that cannot be read any more counts as absent: this is how damage is left behind.
+            let range = self.held.range((&self.queue, after.value())..=(&self.queue, u64::MAX))?;
+            let births: Vec<u64> = range.take(1_024).map(|row| row.map(|row| row.0.value().1)).collect::<Result<_, _>>()?;
+            let Some(last) = births.last() else { break };
+            after = Birth::new(*last);
+            for birth in births {
+                let Some(bytes) = self.held.remove((&self.queue, birth))?.map(|row| row.value().to_vec()) else { continue };
+                let Ok(row) = rows::decode_held(Birth::new(birth), &bytes) else { continue };
+                if let Some(path) = &row.path {
+                    self.aside_paths.insert((&self.queue, path.as_str(), birth), ())?;
+                }
+                self.aside.insert((&self.queue, birth), bytes.as_slice())?;
+            }
+        }
+        clear_paths(&mut self.held_paths, &self.queue)?;
+        Ok(self.ending.retain_in((&self.queue, 0, 0)..=(&self.queue, u64::MAX, u64::MAX), |_, ()| false)?)
+    }
+
+    fn aside(&self, path: &RecordPath) -> Result<Option<HeldRow>, StateError> {
+        winner(&self.aside, &self.aside_paths, &self.queue, path)
+    }
+
+    fn aside_paths(&self) -> Result<Vec<RecordPath>, StateError> {
+        Ok(paths_of(&self.aside_paths, &self.queue)?.into_iter().collect())
+    }
+
+    fn clear_aside(&mut self) -> Result<(), StateError> {
+        clear(&mut self.aside, &self.queue)?;
+        clear_paths(&mut self.aside_paths, &self.queue)
+    }
+
+    /// Merges with a change that waits. One that was handed out may be known to the application although it was not
+    /// acknowledged, so it never cancels out: a delete after it is handed out too. [P-15]
+    fn change(&mut self, change: Change) -> Result<(), StateError> {
+        let waits = self.pending_row(&change.path)?;
+        let handed = waits.as_ref().and_then(|row| row.handed);
+        let seen = if handed.is_some() { Handed::Perhaps } else { Handed::Never };
+        let path = change.path.clone();
+        match change.after(waits.as_ref().map(|row| (&row.change, seen))) {
+            Some(change) => self.put_pending(&PendingRow { change, handed }),
+            None => self.remove_pending(&path),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Evidence as files. [P-14]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use tidings_core::Object;
+use tidings_core::reader::Evidence;
+use tidings_proto::Timestamp;
+
+/// Writes evidence as a file of `folder` and syncs both. The name says verdict, queue and time.
+pub(super) fn keep(folder: &Path, evidence: &Evidence, now: Timestamp) -> std::io::Result<PathBuf> {
+    fs::create_dir_all(folder)?;
+    let name = format!("{}-{}-{}", evidence.verdict, evidence.descriptor.id(), now);
+    let draft = folder.join(format!("{name}.draft"));
+    let path = folder.join(format!("{name}.evidence"));
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&draft)?;
+    file.write_all(&evidence.encode())?;
+    file.sync_all()?;
+    fs::rename(&draft, &path)?;
+    File::open(folder)?.sync_all()?;
+    Ok(path)
+}

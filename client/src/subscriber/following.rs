@@ -1,0 +1,217 @@
+//! The reader's steps: each is one transaction over the held set, the reader and the waiting changes. [P-15]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidings_core::reader::{Accepted, Fault, Finding, Reader, Step, Verdict};
+use tidings_core::{Acknowledgement, Cursor, NodeKey};
+use tidings_proto::frames::Subscribe;
+use tidings_proto::{QueueId, Refusal, Reply, Timestamp};
+
+use super::event::VerdictReport;
+use super::evidence;
+use super::follow::FollowError;
+use crate::clock;
+use crate::state::{About, Claim, Claimed, FollowStep, FollowTables, FollowView, Keep, State, StateError};
+
+/// After so many steps that a crash may lose, one is durable: an interrupted catch-up begins at most that far back.
+const VOLATILE_STEPS_MAX: u32 = 32;
+
+/// One follow: the reader in memory and its rows on disk.
+pub(super) struct Following {
+    state: State,
+    key: Arc<NodeKey>,
+    queue: QueueId,
+    reader: Reader,
+    evidence_dir: Option<PathBuf>,
+    volatile_steps: u32,
+    _claimed: Claimed,
+}
+
+/// What a run of frames led to.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) ask_bitmap: bool,
+    pub(super) accepted: Option<Accepted>,
+    /// The acknowledged cursor moved: nothing waits for the application.
+    pub(super) acknowledge: Option<Cursor>,
+    pub(super) end: Option<End>,
+}
+
+/// Why a subscription ends.
+#[derive(Debug)]
+pub(super) enum End {
+    Behind,
+    Restart(Fault),
+    LocalDamage,
+    Verdict(Box<Finding>),
+    Refused(Refusal),
+    OutOfTurn,
+}
+
+impl Following {
+    pub(super) fn open(state: State, key: Arc<NodeKey>, queue: QueueId, evidence_dir: Option<PathBuf>) -> Result<Self, FollowError> {
+        let claimed = state.claim(Claim::Follow(queue)).ok_or(FollowError::AlreadyStarted)?;
+        let reader = state.read(|transaction| FollowView(transaction).reader(&queue))?.ok_or(FollowError::NotFollowing)?;
+        Ok(Self { state, key, queue, reader, evidence_dir, volatile_steps: 0, _claimed: claimed })
+    }
+
+    pub(super) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// What to subscribe with at `broker`.
+    pub(super) fn begin(&mut self, broker: &str) -> Result<Subscribe, StateError> {
+        let mut reader = self.reader.clone();
+        let subscribe = self.state.write_with(|transaction| {
+            let mut tables = FollowTables::open(transaction, &self.queue)?;
+            let subscribe = reader.begin(broker, &mut tables)?;
+            drop(tables);
+            FollowStep(transaction).put_reader(&reader)?;
+            Ok::<_, StateError>((subscribe, Keep::UntilCrash))
+        })?;
+        self.reader = reader;
+        Ok(subscribe)
+    }
+
+    /// Takes frames up to the first that ends the subscription, all in one transaction.
+    pub(super) fn take(&mut self, frames: Vec<Reply>) -> Result<Outcome, StateError> {
+        let mut reader = self.reader.clone();
+        // The highest head seen must survive: it keeps older ones out. [P-11]
+        let mut durable = self.volatile_steps >= VOLATILE_STEPS_MAX || frames.iter().any(|frame| matches!(frame, Reply::Announce(_)));
+        let (outcome, durable) = self.state.write_with(|transaction| {
+            let mut tables = FollowTables::open(transaction, &self.queue)?;
+            let mut outcome = Outcome::default();
+            for frame in frames {
+                take_frame(&mut reader, &mut tables, &self.key, frame, &mut outcome)?;
+                if outcome.end.is_some() {
+                    break;
+                }
+            }
+            durable |= outcome.accepted.is_some() || outcome.end.is_some();
+            let settled = outcome.accepted.is_some() && tables.pending(Some, 1)?.is_empty();
+            drop(tables);
+            let step = FollowStep(transaction);
+            step.put_reader(&reader)?;
+            if settled {
+                outcome.acknowledge = step.acknowledge(&self.queue, Some(reader.cursor()))?;
+            }
+            Ok::<_, StateError>(((outcome, durable), if durable { Keep::Durably } else { Keep::UntilCrash }))
+        })?;
+        self.reader = reader;
+        self.volatile_steps = if durable { 0 } else { self.volatile_steps + 1 };
+        Ok(outcome)
+    }
+
+    /// The signed acknowledgement of what the application has made durable.
+    pub(super) fn acknowledgement(&self) -> Result<Option<(Cursor, Bytes)>, StateError> {
+        let about = self.about()?;
+        let signed = about.acknowledged.map(|cursor| {
+            let body = Acknowledgement { queue: self.queue, reader: self.reader.pseudonym(), cursor };
+            (cursor, body.sign(&self.reader.pseudonym_key()))
+        });
+        Ok(signed)
+    }
+
+    pub(super) fn about(&self) -> Result<About, StateError> {
+        let about = self.state.read(|transaction| FollowView(transaction).about(&self.queue))?;
+        about.ok_or_else(|| StateError::Damaged("the follow was removed while it runs".into()))
+    }
+
+    /// Keeps the evidence of a finding, once for each cursor, and the verdict.
+    pub(super) fn find(&self, finding: &Finding) -> Result<(VerdictReport, bool), StateError> {
+        let about = self.about()?;
+        let known = about.verdict == finding.verdict && about.detail == finding.detail && !about.evidence.is_empty();
+        let file = match (&finding.evidence, &self.evidence_dir) {
+            // Otherwise a broker that lies at every attempt would fill the disk.
+            (Some(_), _) if known => Some(PathBuf::from(&about.evidence)),
+            (Some(evidence), Some(folder)) => Some(evidence::keep(folder, evidence, clock::now())?),
+            _ => None,
+        };
+        self.judge(finding.verdict, &finding.detail, file)
+    }
+
+    /// Keeps a verdict. Gives it, and whether it is news. An accusation stands until the view is verified again: that nobody
+    /// can be reached does not clear anybody.
+    pub(super) fn judge(&self, verdict: Verdict, detail: &str, evidence: Option<PathBuf>) -> Result<(VerdictReport, bool), StateError> {
+        let mut about = self.about()?;
+        let as_of = as_of(&self.reader);
+        if accuses(about.verdict) && !accuses(verdict) && verdict != Verdict::UpToDate {
+            return Ok((report(&about, as_of), false));
+        }
+        let evidence = evidence.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+        let news = about.verdict != verdict || about.detail != detail || about.evidence != evidence;
+        if news {
+            (about.verdict, about.detail, about.evidence) = (verdict, detail.chars().take(DETAIL_CHARS_MAX).collect(), evidence);
+            self.state.write(|transaction| {
+                let step = FollowStep(transaction);
+                let acknowledged = step.about(&self.queue)?.and_then(|now| now.acknowledged);
+                step.put_about(&self.queue, &About { acknowledged, ..about.clone() })
+            })?;
+        }
+        Ok((report(&about, as_of), news))
+    }
+}
+
+/// Longest detail kept, characters.
+const DETAIL_CHARS_MAX: usize = 250;
+
+/// The owner's time of the last verified head.
+pub(super) fn as_of(reader: &Reader) -> Timestamp {
+    reader.head().map_or(Timestamp::ZERO, |head| head.head().time)
+}
+
+/// A follow's verdict as it is reported.
+pub(super) fn report(about: &About, as_of: Timestamp) -> VerdictReport {
+    let evidence = (!about.evidence.is_empty()).then(|| PathBuf::from(&about.evidence));
+    VerdictReport { verdict: about.verdict, as_of, detail: about.detail.clone(), evidence }
+}
+
+pub(super) fn accuses(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Withheld | Verdict::Forked | Verdict::Rewound)
+}
+
+fn take_frame(
+    reader: &mut Reader,
+    tables: &mut FollowTables<'_>,
+    key: &NodeKey,
+    frame: Reply,
+    outcome: &mut Outcome,
+) -> Result<(), StateError> {
+    let step = match frame {
+        Reply::Grant(grant) => reader.on_grant(&grant, key, tables)?,
+        Reply::Announce(announce) => reader.on_announce(&announce, tables)?,
+        Reply::Chunk(chunk) => reader.on_chunk(&chunk, tables)?,
+        Reply::Bitmap(part) => reader.on_bitmap(&part, tables)?,
+        Reply::Acknowledged(_) => Step::Continue,
+        Reply::Refused(refusal) => {
+            outcome.end = Some(End::Refused(refusal));
+            return Ok(());
+        }
+        _ => {
+            outcome.end = Some(End::OutOfTurn);
+            return Ok(());
+        }
+    };
+    match step {
+        Step::Continue => {}
+        Step::AskBitmap => outcome.ask_bitmap = true,
+        Step::Accepted(accepted) => outcome.accepted = Some(merged(outcome.accepted.take(), accepted)),
+        Step::Behind => outcome.end = Some(End::Behind),
+        Step::Restart(fault) => outcome.end = Some(End::Restart(fault)),
+        Step::LocalDamage => outcome.end = Some(End::LocalDamage),
+        Step::Verdict(finding) => outcome.end = Some(End::Verdict(finding)),
+    }
+    Ok(())
+}
+
+fn merged(earlier: Option<Accepted>, mut accepted: Accepted) -> Accepted {
+    if let Some(earlier) = earlier {
+        accepted.entries += earlier.entries;
+        accepted.bytes += earlier.bytes;
+        accepted.changes += earlier.changes;
+        accepted.caught_up |= earlier.caught_up;
+    }
+    accepted
+}

@@ -1,0 +1,120 @@
+//! Changes on their way to the application and back. [P-15]
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tidings_core::reader::{Change, ChangeKind};
+use tidings_core::{Cursor, RecordPath};
+use tidings_proto::{Offset, QueueId, Term};
+
+use super::event::ChangeId;
+use crate::state::{FollowStep, FollowTables, FollowView, HandedOut, PendingRow, State, StateError};
+
+/// What was handed out in this session. Clones share it.
+#[derive(Clone)]
+pub(super) struct HandOut {
+    state: State,
+    queue: QueueId,
+    session: Arc<Mutex<Session>>,
+}
+
+#[derive(Default)]
+struct Session {
+    /// Handed out and not acknowledged: the newest of each record.
+    handed: HashMap<RecordPath, (Term, Offset)>,
+    /// The cursor when everything that waited had been handed out, and what of that is not acknowledged yet.
+    sweep: Option<(Cursor, HashSet<ChangeId>)>,
+}
+
+impl HandOut {
+    pub(super) fn new(state: State, queue: QueueId) -> Self {
+        Self { state, queue, session: Arc::default() }
+    }
+
+    /// At most `limit` waiting changes that this session has not handed out. They are marked durably first: from then on the
+    /// application may know them, so none of them may cancel out with a later one.
+    pub(super) fn take(&self, limit: usize) -> Result<Vec<Change>, StateError> {
+        let known = self.session.lock().unwrap_or_else(PoisonError::into_inner).handed.clone();
+        let new = |row: &PendingRow| known.get(&row.change.path) != Some(&(row.change.term, row.change.offset));
+        if !self.state.read(|transaction| FollowView(transaction).has_pending(&self.queue, |row| !new(row)))? {
+            return Ok(Vec::new());
+        }
+        let (rows, cursor) = self.state.write(|transaction| {
+            let mut tables = FollowTables::open(transaction, &self.queue)?;
+            let rows = tables.pending(|row| new(&row).then_some(row), limit)?;
+            for row in &rows {
+                let change = &row.change;
+                let handed = HandedOut { term: change.term, offset: change.offset, exists: change.kind != ChangeKind::Delete };
+                tables.put_pending(&PendingRow { handed: Some(handed), ..row.clone() })?;
+            }
+            drop(tables);
+            let cursor = FollowStep(transaction).reader(&self.queue)?.map(|reader| reader.cursor());
+            Ok::<_, StateError>((rows, cursor))
+        })?;
+        let changes: Vec<Change> = rows.into_iter().map(|row| row.change).collect();
+        self.remember(&changes, cursor.filter(|_| changes.len() < limit));
+        Ok(changes)
+    }
+
+    fn remember(&self, changes: &[Change], whole: Option<Cursor>) {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        session.handed.extend(changes.iter().map(|change| (change.path.clone(), (change.term, change.offset))));
+        if let Some(cursor) = whole {
+            let out =
+                |(path, (term, offset)): (&RecordPath, &(Term, Offset))| ChangeId { path: path.clone(), term: *term, offset: *offset };
+            session.sweep = Some((cursor, session.handed.iter().map(out).collect()));
+        }
+    }
+
+    /// The application has made `done` durable. Gives the cursor to acknowledge, if it advanced.
+    pub(super) fn acknowledge(&self, done: &[ChangeId]) -> Result<Option<Cursor>, StateError> {
+        let swept = self.swept(done);
+        let cursor = self.state.write(|transaction| {
+            let mut tables = FollowTables::open(transaction, &self.queue)?;
+            done.iter().try_for_each(|id| settle(&mut tables, id))?;
+            let none_waits = tables.pending(Some, 1)?.is_empty();
+            drop(tables);
+            let step = FollowStep(transaction);
+            let reader = step.reader(&self.queue)?;
+            let reached = if none_waits { reader.map(|reader| reader.cursor()) } else { swept };
+            step.acknowledge(&self.queue, reached)
+        })?;
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in done {
+            if session.handed.get(&id.path) == Some(&(id.term, id.offset)) {
+                session.handed.remove(&id.path);
+            }
+        }
+        Ok(cursor)
+    }
+
+    /// The cursor under which all that was handed out is done, if `done` completes that.
+    fn swept(&self, done: &[ChangeId]) -> Option<Cursor> {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let (cursor, left) = session.sweep.as_mut()?;
+        done.iter().for_each(|id| drop(left.remove(id)));
+        let cursor = *cursor;
+        if !left.is_empty() {
+            return None;
+        }
+        session.sweep = None;
+        Some(cursor)
+    }
+}
+
+/// What of a waiting change is left after the application has handled `done`.
+fn settle(tables: &mut FollowTables<'_>, done: &ChangeId) -> Result<(), StateError> {
+    let Some(row) = tables.pending_row(&done.path)? else { return Ok(()) };
+    if (row.change.term, row.change.offset) == (done.term, done.offset) {
+        return tables.remove_pending(&done.path);
+    }
+    // A later change came meanwhile: it is told relative to what is handled now.
+    let Some(handed) = row.handed.filter(|handed| (handed.term, handed.offset) == (done.term, done.offset)) else { return Ok(()) };
+    let kind = match (handed.exists, row.change.kind) {
+        (false, ChangeKind::Delete) => return tables.remove_pending(&done.path),
+        (true, ChangeKind::Delete) => ChangeKind::Delete,
+        (true, _) => ChangeKind::Update,
+        (false, _) => ChangeKind::Create,
+    };
+    tables.put_pending(&PendingRow { change: Change { kind, ..row.change }, handed: None })
+}

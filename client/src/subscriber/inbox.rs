@@ -1,0 +1,143 @@
+//! Between the task and the application: bounded, and the task never waits for it.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::event::{CaughtUp, Event, VerdictReport};
+
+/// Events that wait; beyond that the oldest ones that accuse nobody go.
+const EVENTS_MAX: usize = 64;
+
+/// What the application has not taken yet.
+#[derive(Default)]
+pub(super) struct Inbox {
+    inner: Mutex<Inner>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    events: VecDeque<Event>,
+    /// Changes may be handed out.
+    open: bool,
+    /// Changes may wait that were not looked at.
+    changes: bool,
+    caught_up: Option<CaughtUp>,
+    /// The last verdict that stood in the way, and how many there were.
+    blocked: Option<VerdictReport>,
+    blocks: u64,
+    ended: bool,
+}
+
+/// What the application does next.
+pub(super) enum Next {
+    /// Look for changes.
+    Changes,
+    Event(Event),
+    Wait,
+    Ended,
+}
+
+impl Inbox {
+    pub(super) fn new() -> Self {
+        Self { inner: Mutex::new(Inner { changes: true, ..Inner::default() }), changed: Notify::new() }
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+        change(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A delta was committed.
+    pub(super) fn accepted(&self, changes: bool, caught_up: Option<CaughtUp>) {
+        self.with(|inner| {
+            inner.changes |= changes;
+            if let Some(caught_up) = caught_up {
+                inner.open = true;
+                inner.blocked = None;
+                inner.caught_up = Some(caught_up);
+                inner.push(Event::CaughtUp(caught_up));
+            }
+        });
+        self.changed.notify_waiters();
+    }
+
+    /// A verdict changed; `blocks` if it is in the way of catching up.
+    pub(super) fn verdict(&self, report: &VerdictReport, blocks: bool, news: bool) {
+        self.with(|inner| {
+            if blocks {
+                inner.open = true;
+                inner.blocked = Some(report.clone());
+                inner.blocks += 1;
+            }
+            if news {
+                inner.push(Event::Verdict(report.clone()));
+            }
+        });
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn progress(&self, progress: Event) {
+        self.with(|inner| inner.push(progress));
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn end(&self) {
+        self.with(|inner| inner.ended = true);
+        self.changed.notify_waiters();
+    }
+
+    /// Nothing was found the last time somebody looked.
+    pub(super) fn more_changes(&self) {
+        self.with(|inner| inner.changes = true);
+    }
+
+    pub(super) fn next(&self) -> Next {
+        self.with(|inner| {
+            if inner.open && std::mem::take(&mut inner.changes) {
+                return Next::Changes;
+            }
+            match inner.events.pop_front() {
+                Some(event) => Next::Event(event),
+                None if inner.ended => Next::Ended,
+                None => Next::Wait,
+            }
+        })
+    }
+
+    /// Caught up, or a verdict that was not reported through `seen` before. `None`: wait.
+    pub(super) fn caught_up(&self, seen: &mut u64) -> Option<Result<CaughtUp, VerdictReport>> {
+        self.with(|inner| {
+            if let Some(caught_up) = inner.caught_up {
+                return Some(Ok(caught_up));
+            }
+            if inner.blocks == *seen && !inner.ended {
+                return None;
+            }
+            *seen = inner.blocks;
+            inner.blocked.clone().map(Err)
+        })
+    }
+
+    /// Waits until something changes after this was called and first polled.
+    pub(super) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.changed.notified()
+    }
+}
+
+impl Inner {
+    fn push(&mut self, event: Event) {
+        let same_kind = |last: &Event| {
+            matches!((last, &event), (Event::Progress { .. }, Event::Progress { .. }) | (Event::CaughtUp(_), Event::CaughtUp(_)))
+        };
+        if self.events.back().is_some_and(same_kind) {
+            self.events.pop_back();
+        }
+        if self.events.len() >= EVENTS_MAX {
+            let dispensable = self.events.iter().position(|event| !matches!(event, Event::Verdict(report) if report.evidence.is_some()));
+            self.events.remove(dispensable.unwrap_or(0));
+        }
+        self.events.push_back(event);
+    }
+}
