@@ -1,0 +1,72 @@
+//! The admission list: one small file for each owner in `admitted/` of the broker's folder.
+//!
+//! A running broker has its store locked, so the list is beside it. A broker looks at the folder when an owner publishes:
+//! a change counts from the next publish on, with no signal and no restart, and an operator can list or restore it with `ls` and `cp`.
+//! The name of a file is the owner's key in hex, so that no file system folds two of them into one; it holds the DID.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+use tidings_core::Did;
+use tidings_proto::VerifyingKey;
+
+/// Owners that may publish.
+#[derive(Clone, Debug)]
+pub(super) struct AdmissionList {
+    folder: PathBuf,
+}
+
+impl AdmissionList {
+    /// That of the broker in `data`.
+    pub(super) fn in_folder(data: &Path) -> Self {
+        Self { folder: data.join("admitted") }
+    }
+
+    /// Adds or removes an owner, durably. Doing so twice changes nothing.
+    pub(super) fn set(&self, owner: &Did, admitted: bool) -> io::Result<()> {
+        let path = self.path(&owner.0);
+        if admitted {
+            fs::create_dir_all(&self.folder)?;
+            let mut file = File::create(&path)?;
+            writeln!(file, "{owner}")?;
+            file.sync_all()?;
+        } else if let Err(error) = fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        if self.folder.exists() { File::open(&self.folder)?.sync_all() } else { Ok(()) }
+    }
+
+    /// Whether an owner is on the list.
+    pub(super) fn admits(&self, owner: &VerifyingKey) -> io::Result<bool> {
+        self.path(owner).try_exists()
+    }
+
+    fn path(&self, owner: &VerifyingKey) -> PathBuf {
+        self.folder.join(HEXLOWER.encode(owner.bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner() -> Did {
+        tidings_core::NodeKey::from_seed([7; 32]).did()
+    }
+
+    #[test]
+    fn who_was_allowed_is_admitted_until_denied() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let list = AdmissionList::in_folder(folder.path());
+        let mut admitted = vec![list.admits(&owner().0).expect("the folder is readable")];
+        for allowed in [true, true, false, false] {
+            list.set(&owner(), allowed).expect("the folder is writable");
+            admitted.push(list.admits(&owner().0).expect("the folder is readable"));
+        }
+        assert_eq!(admitted, [false, true, true, false, false]);
+    }
+}

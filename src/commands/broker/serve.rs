@@ -1,0 +1,78 @@
+//! Serving.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use tidings_broker::server::{Admission, Broker, BrokerConfig, IdentityError, StartError};
+use tidings_broker::store::{OpenError, RocksStore, Settings as StoreSettings};
+
+use super::admission::AdmissionList;
+use super::listed::Listed;
+use super::settings::{Admit, Settings};
+use crate::failure::Failure;
+use crate::output;
+use crate::signal::Stop;
+
+/// Serves until SIGINT or SIGTERM, then drains. Prints two lines once it serves: where, and the address for clients.
+pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
+    let stop = Stop::listen()?;
+    let config = config(settings)?;
+    let store = open(&config.data)?;
+    let broker = Broker::start(config, Arc::new(store)).await.map_err(start_failure)?;
+    output::print(&format!("listening on {}", broker.local_addr()))?;
+    output::print(&broker.address().to_string())?;
+    stop.wait().await;
+    tracing::info!("draining");
+    broker.drain().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn config(settings: Settings) -> Result<BrokerConfig, Failure> {
+    let data = settings.data.ok_or_else(|| Failure::usage("a broker needs a folder", "name one with --data"))?;
+    let listen = settings.listen.unwrap_or_else(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, 4433)));
+    let admit = settings.admit.unwrap_or(if listen.ip().is_loopback() { Admit::Open } else { Admit::List });
+    let mut config = BrokerConfig::new(data);
+    config.listen = listen;
+    config.public = settings.public.map(|public| (public.host, public.port));
+    config.admission = match admit {
+        Admit::Open => Admission::Open,
+        Admit::List => Admission::List,
+    };
+    Ok(config)
+}
+
+/// The queues are in `store/`, beside the keys and the admission list.
+fn open(data: &Path) -> Result<Listed<RocksStore>, Failure> {
+    let folder = data.join("store");
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| Failure::new(format!("{} cannot be made: {error}", folder.display()), "check --data and its rights"))?;
+    let store = RocksStore::open(&folder, &StoreSettings::default()).map_err(|error| open_failure(&folder, &error))?;
+    Ok(Listed::new(store, AdmissionList::in_folder(data)))
+}
+
+fn open_failure(folder: &Path, error: &OpenError) -> Failure {
+    let action = match error {
+        OpenError::Locked => "end the other one, or choose another folder",
+        OpenError::TooNew { .. } => "use the version of Tidings that wrote it, or a newer one",
+        OpenError::Damaged(_) => "put a backup in its place; it was left as it is",
+        _ => "check the rights of the folder and the free space",
+    };
+    Failure::new(format!("{}: {}", folder.display(), with_sources(error)), action)
+}
+
+fn start_failure(error: StartError) -> Failure {
+    let action = match &error {
+        StartError::Identity(IdentityError::Damaged { .. } | IdentityError::TooNew { .. }) => "see above; it was left as it is",
+        StartError::Identity(_) => "check the rights of the folder and the free space",
+        StartError::Listen { .. } => "choose another address with --listen, or end what uses it",
+        _ => "raise the limits of this user",
+    };
+    Failure::new(with_sources(&error), action)
+}
+
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
+}

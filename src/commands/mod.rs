@@ -1,0 +1,19 @@
+//! One file per subcommand.
+
+pub(crate) mod apply;
+pub(crate) mod broker;
+pub(crate) mod completions;
+pub(crate) mod follow;
+mod followed; // how fresh answers about others are
+pub(crate) mod get;
+pub(crate) mod grant;
+pub(crate) mod id;
+pub(crate) mod init;
+pub(crate) mod ls;
+pub(crate) mod put;
+pub(crate) mod readers;
+mod record; // how records are printed
+pub(crate) mod rm;
+pub(crate) mod status;
+pub(crate) mod unfollow;
+pub(crate) mod watch;

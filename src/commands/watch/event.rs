@@ -1,0 +1,146 @@
+//! The events that a watch prints. Scripts rely on their fields.
+
+use serde::Serialize;
+use tidings_client::{CaughtUp, FollowedValue, VerdictReport};
+use tidings_core::reader::{Change, ChangeKind};
+use tidings_core::{Mutation, Object};
+
+use crate::clock;
+use crate::commands::record;
+use crate::failure::Failure;
+use crate::output::Form;
+
+/// One line.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub(super) enum Line<'a> {
+    /// A record changed.
+    Change { owner: &'a str, path: &'a str, op: &'static str, term: u64, offset: u64, hash: Option<String>, size: u64, fetched: bool },
+    /// The newest announced head is verified.
+    CaughtUp { owner: &'a str, term: u64, number: u64, offset: u64, entries: u64, bytes: u64, as_of: String },
+    /// What is known about the view changed.
+    Verdict { owner: &'a str, verdict: &'static str, as_of: Option<String>, detail: &'a str, evidence: Option<String> },
+}
+
+impl<'a> Line<'a> {
+    /// A change as it was handed out.
+    pub(super) fn change(owner: &'a str, change: &'a Change) -> Self {
+        // Empty for a delete whose tombstone was purged unseen.
+        let mutation = Mutation::decode(&change.mutation).ok();
+        let op = match change.kind {
+            ChangeKind::Create => "create",
+            ChangeKind::Update => "update",
+            ChangeKind::Delete => "delete",
+        };
+        Self::record(owner, change.path.as_str(), op, (change.term.value(), change.offset.value()), mutation.as_ref())
+    }
+
+    /// A record that is here, as if it had just been created.
+    pub(super) fn present(owner: &'a str, value: &'a FollowedValue) -> Self {
+        let place = (value.term.value(), value.offset.value());
+        Self::record(owner, value.mutation.path.as_str(), "create", place, Some(&value.mutation))
+    }
+
+    fn record(owner: &'a str, path: &'a str, op: &'static str, (term, offset): (u64, u64), mutation: Option<&Mutation>) -> Self {
+        let fetched = mutation.is_none_or(|mutation| mutation.object.is_none() || mutation.inline.is_some());
+        let hash = mutation.and_then(record::hash);
+        Self::Change { owner, path, op, term, offset, hash, size: mutation.map_or(0, Mutation::size), fetched }
+    }
+
+    /// A verified head.
+    pub(super) fn caught_up(owner: &'a str, caught_up: &CaughtUp) -> Self {
+        let cursor = &caught_up.cursor;
+        Self::CaughtUp {
+            owner,
+            term: cursor.rank.term.value(),
+            number: cursor.rank.number.value(),
+            offset: cursor.offset.value(),
+            entries: caught_up.entries,
+            bytes: caught_up.bytes,
+            as_of: clock::text(caught_up.as_of),
+        }
+    }
+
+    /// A verdict.
+    pub(super) fn verdict(owner: &'a str, report: &'a VerdictReport) -> Self {
+        Self::Verdict {
+            owner,
+            verdict: report.verdict.word(),
+            as_of: clock::text_or_none(report.as_of),
+            detail: &report.detail,
+            evidence: report.evidence.as_ref().map(|path| path.display().to_string()),
+        }
+    }
+
+    /// Prints it as one flushed line.
+    pub(super) fn print(&self, form: Form) -> Result<(), Failure> {
+        form.line(self, || self.words())
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Self::Change { owner, path, op, size, .. } => format!("{op} {owner}:{path} ({size} bytes)"),
+            Self::CaughtUp { owner, entries, bytes, as_of, .. } => {
+                format!("caught up with {owner}: {entries} entries, {bytes} bytes, as of {as_of}")
+            }
+            Self::Verdict { owner, verdict, as_of, detail, evidence } => {
+                let detail = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
+                let evidence = evidence.as_ref().map_or_else(String::new, |path| format!("; evidence in {path}"));
+                format!("{owner} is {verdict}{detail}, as of {}{evidence}", as_of.as_deref().unwrap_or("never"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidings_core::reader::Verdict;
+    use tidings_core::{Operation, Version};
+    use tidings_proto::{Offset, Term, Timestamp};
+
+    fn json(line: &Line<'_>) -> String {
+        serde_json::to_string(line).expect("it is JSON")
+    }
+
+    /// Fields may be added, never removed or renamed.
+    #[test]
+    fn a_change_is_printed_as_documented() {
+        let path: tidings_core::RecordPath = "/favorites/color".parse().expect("a path");
+        let inline = Some(b"blue".to_vec().into());
+        let mutation = Mutation {
+            path: path.clone(),
+            operation: Operation::Update,
+            version: Version::ZERO,
+            object: None,
+            inline,
+            headers: vec![],
+            unknown: vec![],
+        };
+        let change =
+            Change { path, kind: ChangeKind::Update, term: Term::new(1), offset: Offset::new(7), mutation: mutation.encode().into() };
+        let hash = "24cb1bd2f88a0bdc57cc5e54a3c15b8da4f4da93b4b2bc2e1ffcd3f3e3d7db4b";
+        let expected = format!(
+            r#"{{"event":"change","owner":"did:key:z","path":"/favorites/color","op":"update","term":1,"offset":7,"hash":"{hash}","size":4,"fetched":true}}"#
+        );
+        assert_eq!(json(&Line::change("did:key:z", &change)), expected);
+    }
+
+    #[test]
+    fn a_delete_whose_tombstone_was_purged_unseen_has_no_hash() {
+        let path = "/a".parse().expect("a path");
+        let change = Change { path, kind: ChangeKind::Delete, term: Term::new(1), offset: Offset::new(7), mutation: bytes::Bytes::new() };
+        let expected =
+            r#"{"event":"change","owner":"o","path":"/a","op":"delete","term":1,"offset":7,"hash":null,"size":0,"fetched":true}"#;
+        assert_eq!(json(&Line::change("o", &change)), expected);
+    }
+
+    /// [P-16] No verdict without the time of what it rests on.
+    #[test]
+    fn a_verdict_is_printed_as_documented() {
+        let report = VerdictReport { verdict: Verdict::UpToDate, as_of: Timestamp::new(1000), detail: "d".into(), evidence: None };
+        let expected =
+            r#"{"event":"verdict","owner":"o","verdict":"up-to-date","as_of":"1970-01-01T00:00:01Z","detail":"d","evidence":null}"#;
+        assert_eq!(json(&Line::verdict("o", &report)), expected);
+    }
+}

@@ -1,0 +1,85 @@
+//! `node.key`: reading it, and writing a new one so that no crash leaves half a file and no old key is replaced.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+use tidings_core::{Entropy, NodeKey, key_file};
+use zeroize::Zeroizing;
+
+use super::{Passphrase, unopened, unwritable};
+use crate::failure::Failure;
+
+/// Environment variable that names a file whose first line is the passphrase.
+const PASSPHRASE_FILE: &str = "TIDINGS_PASSPHRASE_FILE";
+
+/// Reads and opens the key file; asks for its passphrase if there is no file for it.
+pub(super) fn read(path: &Path) -> Result<NodeKey, Failure> {
+    let unreadable = |error: io::Error| Failure::new(format!("{} cannot be read: {error}", path.display()), "check its rights");
+    let file = Zeroizing::new(std::fs::read(path).map_err(unreadable)?);
+    let passphrase = match key_file::is_sealed(&file) {
+        false => None,
+        true => match passphrase_from_file()? {
+            Some(passphrase) => Some(passphrase),
+            None => ask("passphrase: "),
+        },
+    };
+    key_file::open(&file, passphrase.as_ref().map(|text| text.as_bytes())).map_err(|error| unopened(path, error))
+}
+
+/// Makes a key and writes its file, mode 0600, durably.
+pub(super) fn create(path: &Path, prompt: Passphrase) -> Result<NodeKey, Failure> {
+    let passphrase = match passphrase_from_file()? {
+        Some(passphrase) => Some(passphrase),
+        None if prompt == Passphrase::Ask => Some(ask_twice()?),
+        None => None,
+    };
+    let mut entropy = entropy()?;
+    let key = NodeKey::generate(&mut entropy);
+    let sealed = key_file::seal(&key, passphrase.as_ref().map(|text| text.as_bytes()), &mut entropy);
+    write_new(path, &sealed).map_err(|error| unwritable(path, &error))?;
+    Ok(key)
+}
+
+/// Beside its place first: a file that stands at `path` is whole.
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = path.with_extension("key.new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&draft)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&draft, path)?;
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+fn passphrase_from_file() -> Result<Option<Zeroizing<String>>, Failure> {
+    let Some(path) = std::env::var_os(PASSPHRASE_FILE).filter(|path| !path.is_empty()) else { return Ok(None) };
+    let unreadable = |error: io::Error| {
+        Failure::new(format!("{PASSPHRASE_FILE} names a file that cannot be read: {error}"), "name one that holds the passphrase")
+    };
+    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(unreadable)?);
+    Ok(Some(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())))
+}
+
+/// `None` without a terminal.
+fn ask(prompt: &str) -> Option<Zeroizing<String>> {
+    rpassword::prompt_password(prompt).ok().map(Zeroizing::new)
+}
+
+fn ask_twice() -> Result<Zeroizing<String>, Failure> {
+    let missing = || Failure::usage("there is no terminal to ask for a passphrase", format!("name a file in {PASSPHRASE_FILE}"));
+    let first = ask("new passphrase: ").ok_or_else(missing)?;
+    if ask("again: ").ok_or_else(missing)? != first {
+        return Err(Failure::new("the two passphrases differ", "repeat"));
+    }
+    Ok(first)
+}
+
+fn entropy() -> Result<Entropy, Failure> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *seed).map_err(|error| Failure::new(format!("the system gives no randomness: {error}"), "repeat later"))?;
+    Ok(Entropy::new(*seed))
+}

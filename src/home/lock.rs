@@ -1,0 +1,78 @@
+//! One process owns a home at a time.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::failure::Failure;
+
+/// How often a held lock is tried again.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// The lock on a home. The system releases it when the process ends, however it ends.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock in `folder`; waits up to `patience` for another process.
+    ///
+    /// # Errors
+    /// Another process holds it still; the failure names its pid. Nothing was changed.
+    pub(crate) fn take(folder: &Path, patience: Duration) -> Result<Self, Failure> {
+        let path = folder.join("lock");
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = opened.map_err(|error| unusable(&path, &error))?;
+        let deadline = Instant::now() + patience;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(RETRY),
+                Err(TryLockError::WouldBlock) => return Err(held(folder, &mut file)),
+                Err(TryLockError::Error(error)) => return Err(unusable(&path, &error)),
+            }
+        }
+        name_owner(&mut file).map_err(|error| unusable(&path, &error))?;
+        Ok(Self { _file: file })
+    }
+}
+
+fn name_owner(file: &mut File) -> std::io::Result<()> {
+    file.set_len(0)?;
+    file.seek(SeekFrom::Start(0))?;
+    writeln!(file, "{}", std::process::id())
+}
+
+fn held(folder: &Path, file: &mut File) -> Failure {
+    let mut text = String::new();
+    // The owner may be between taking the lock and writing its pid.
+    let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse::<u32>().ok());
+    let owner = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+    Failure::new(format!("{owner} is using {}", folder.display()), "end it, or repeat with a longer --timeout")
+}
+
+fn unusable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format!("{} cannot be locked: {error}", path.display()), "check the rights of the folder")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_taker_is_told_the_pid_of_the_first() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let _first = Lock::take(folder.path(), Duration::ZERO).expect("nobody holds it");
+        let second = Lock::take(folder.path(), Duration::ZERO).expect_err("the first holds it");
+        assert!(second.error.contains(&format!("process {}", std::process::id())), "{}", second.error);
+    }
+
+    #[test]
+    fn a_lock_is_free_after_its_owner_is_gone() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        drop(Lock::take(folder.path(), Duration::ZERO));
+        assert!(Lock::take(folder.path(), Duration::ZERO).is_ok());
+    }
+}

@@ -1,0 +1,126 @@
+//! A node's home: its key, its local state, its settings, and the lock that gives them to one process at a time.
+//!
+//! `node.key`, `state.redb`, `config.toml`, `lock`, `evidence/`.
+
+mod config;
+mod key;
+mod lock;
+
+pub(crate) use config::Config;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_core::{KeyFileError, NodeKey};
+
+use crate::failure::Failure;
+use lock::Lock;
+
+/// A home that this process owns until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Home {
+    folder: PathBuf,
+    /// Who the node is.
+    pub(crate) key: Arc<NodeKey>,
+    /// Its settings.
+    pub(crate) config: Config,
+    _lock: Lock,
+}
+
+impl Home {
+    /// Opens the home in `folder`; waits up to `patience` for another process.
+    ///
+    /// # Errors
+    /// There is none, another process holds it, or its key or settings cannot be read. Nothing was changed.
+    pub(crate) fn open(folder: &Path, patience: Duration) -> Result<Self, Failure> {
+        require(folder)?;
+        let lock = Lock::take(folder, patience)?;
+        let config = Config::read(&folder.join("config.toml"))?;
+        let key = Arc::new(key::read(&key_path(folder))?);
+        Ok(Self { folder: folder.to_owned(), key, config, _lock: lock })
+    }
+
+    /// Makes a home with a new key.
+    ///
+    /// # Errors
+    /// There is one already, or the folder cannot be written. No key that was there is ever replaced.
+    pub(crate) fn create(folder: &Path, config: Config, prompt: Passphrase, patience: Duration) -> Result<Self, Failure> {
+        config.addresses()?;
+        make_private(folder).map_err(|error| unwritable(folder, &error))?;
+        let lock = Lock::take(folder, patience)?;
+        if key_path(folder).exists() {
+            let error = format!("{} already holds a node", folder.display());
+            return Err(Failure::new(error, "choose another folder with --home, or edit its config.toml"));
+        }
+        let settings = folder.join("config.toml");
+        std::fs::write(&settings, config.text()).map_err(|error| unwritable(&settings, &error))?;
+        let key = Arc::new(key::create(&key_path(folder), prompt)?);
+        Ok(Self { folder: folder.to_owned(), key, config, _lock: lock })
+    }
+
+    /// Where the client keeps its state.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.folder.join("state.redb")
+    }
+
+    /// Where evidence is kept.
+    pub(crate) fn evidence(&self) -> PathBuf {
+        self.folder.join("evidence")
+    }
+}
+
+/// Whether a new key is sealed under a passphrase that is asked for. One in a file is always used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passphrase {
+    /// Ask at the terminal.
+    Ask,
+    /// Only if `TIDINGS_PASSPHRASE_FILE` names a file.
+    FromFile,
+}
+
+/// The key of a home, without taking its lock: a key never changes.
+pub(crate) fn key(folder: &Path) -> Result<NodeKey, Failure> {
+    require(folder)?;
+    key::read(&key_path(folder))
+}
+
+/// The home that is meant: the one given, else `~/.tidings`.
+pub(crate) fn folder(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    let default = || std::env::home_dir().map(|home| home.join(".tidings"));
+    given.or_else(default).ok_or_else(|| Failure::usage("there is no home folder", "name one with --home or TIDINGS_HOME"))
+}
+
+fn require(folder: &Path) -> Result<(), Failure> {
+    if key_path(folder).exists() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("there is no node in {}", folder.display()), "make one with `tidings init`, or name its folder with --home"))
+}
+
+fn key_path(folder: &Path) -> PathBuf {
+    folder.join("node.key")
+}
+
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format!("{} cannot be written: {error}", path.display()), "check the rights of the folder and the free space")
+}
+
+fn unopened(path: &Path, error: KeyFileError) -> Failure {
+    let action = match error {
+        KeyFileError::PassphraseNeeded => "name a file that holds it in TIDINGS_PASSPHRASE_FILE, or run this at a terminal",
+        KeyFileError::PassphraseWrong => "repeat with the right one",
+        KeyFileError::TooNew => "use the version of Tidings that wrote it, or a newer one",
+        KeyFileError::Memory => "free some memory and repeat",
+        _ => "put a good copy of the file in its place; do not run `init`, which would make another node",
+    };
+    Failure::new(format!("{}: {error}", path.display()), action)
+}

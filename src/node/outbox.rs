@@ -1,0 +1,82 @@
+//! Waiting for brokers to take what this node writes.
+
+use std::time::{Duration, Instant};
+
+use tidings_client::{BrokerState, OwnStatus, Publisher};
+
+use crate::failure::{Exit, Failure};
+
+/// How often the brokers' states are looked at.
+const LOOK: Duration = Duration::from_millis(100);
+/// How often a connection on its way is looked at.
+const GLANCE: Duration = Duration::from_millis(10);
+/// Looks in a row at which every broker refuses before that counts as an answer: a broker that drains refuses for a moment.
+const REFUSALS: u32 = 10;
+
+/// Waits for `work` until `patience` is over or no broker can do it.
+pub(super) async fn wait<T>(publisher: &Publisher, patience: Duration, work: impl Future<Output = T>) -> Result<T, Failure> {
+    let deadline = Instant::now() + patience;
+    let mut refusals = 0;
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok(done),
+            () = tokio::time::sleep(LOOK.min(deadline.saturating_duration_since(Instant::now()))) => {}
+        }
+        let status = publisher.status().map_err(super::state_failure)?;
+        refusals = if status.brokers.iter().all(|broker| is_refusal(broker.state)) { refusals + 1 } else { 0 };
+        if status.brokers.is_empty() || refusals >= REFUSALS || Instant::now() >= deadline {
+            return Err(saved(&status));
+        }
+    }
+}
+
+/// Waits until a broker takes publishes, or `patience` is over, or each was tried and none does. Whether one does.
+pub(super) async fn connected(publisher: &Publisher, patience: Duration) -> Result<bool, Failure> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let brokers = publisher.status().map_err(super::state_failure)?.brokers;
+        if brokers.iter().any(|broker| broker.state == BrokerState::Connected) {
+            return Ok(true);
+        }
+        let tried = brokers.iter().all(|broker| !matches!(broker.state, BrokerState::Idle | BrokerState::Connecting));
+        if tried || Instant::now() >= deadline {
+            return Ok(false);
+        }
+        tokio::time::sleep(GLANCE).await;
+    }
+}
+
+/// Why what was written is saved, but not receipted.
+pub(crate) fn saved(status: &OwnStatus) -> Failure {
+    let Some(first) = status.brokers.first() else {
+        let failure = Failure::new("no broker is configured", "").exit(Exit::Unreachable).saved();
+        return Failure { action: format!("name one under `brokers` in config.toml; {}", failure.action), ..failure };
+    };
+    // A broker that might still take it says more about what to do than one that never will.
+    let broker = status.brokers.iter().find(|broker| !is_refusal(broker.state)).unwrap_or(first);
+    let place = format!("{}:{}", broker.address.host, broker.address.port);
+    let detail = if broker.error.is_empty() { String::new() } else { format!(": {}", broker.error) };
+    let error = match broker.state {
+        BrokerState::Idle | BrokerState::Connecting | BrokerState::Connected => {
+            format!("the broker at {place} did not answer in time{detail}")
+        }
+        state => format!("the broker at {place} is {}{detail}", state.words()),
+    };
+    Failure::new(error, "").exit(exit(broker.state)).saved()
+}
+
+fn is_refusal(state: BrokerState) -> bool {
+    use BrokerState::{BehindReceipt, Broken, NeedsTransfer, Refused, UnknownHead};
+    matches!(state, Refused | BehindReceipt | UnknownHead | NeedsTransfer | Broken)
+}
+
+/// A broker below its own receipt, or that breaks the protocol, was caught at a lie.
+fn exit(state: BrokerState) -> Exit {
+    match state {
+        BrokerState::Refused => Exit::Refused,
+        BrokerState::BehindReceipt | BrokerState::Broken => Exit::Lie,
+        BrokerState::UnknownHead | BrokerState::NeedsTransfer => Exit::Failed,
+        _ => Exit::Unreachable,
+    }
+}
