@@ -44,6 +44,8 @@ pub struct Deadlines {
     pub handshake: Duration,
     /// From then to the first proven key; and from the opening of a stream to its first frame.
     pub authentication: Duration,
+    /// From the handshake to the first stream that is granted to one of its keys.
+    pub acquaintance: Duration,
     /// From the wish to stop to the end of the last connection.
     pub drain: Duration,
 }
@@ -66,6 +68,11 @@ impl BrokerConfig {
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { handshake: Duration::from_secs(5), authentication: Duration::from_secs(3), drain: Duration::from_secs(10) }
+        Self {
+            handshake: Duration::from_secs(5),
+            authentication: Duration::from_secs(3),
+            acquaintance: Duration::from_secs(30),
+            drain: Duration::from_secs(10),
+        }
     }
 }

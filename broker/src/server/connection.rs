@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tidings_core::verify_proof;
-use tidings_proto::caps::{FRAME_BYTES_MAX_UNPROVEN, PROOFS_PER_CONNECTION_MAX};
+use tidings_proto::caps::PROOFS_PER_CONNECTION_MAX;
 use tidings_proto::frames::Prove;
 use tidings_proto::{Refusal, RefusalCode, Reply, Request, VerifyingKey};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::budget::Budget;
 use super::frames::{Ended, Replies, Requests, out_of_place};
 use super::quic::{self, Trust};
 use super::shared::{Shared, drained};
@@ -21,6 +22,8 @@ use super::{publish, subscription};
 /// Who is at the other end: the keys it has proven.
 pub(super) struct Peer {
     pub(super) shared: Arc<Shared>,
+    /// Its share of the memory for publishes.
+    pub(super) budget: Budget,
     quic: quinn::Connection,
     proven: RwLock<HashSet<VerifyingKey>>,
     /// Limits are only ever loosened.
@@ -28,6 +31,14 @@ pub(super) struct Peer {
 }
 
 impl Peer {
+    fn new(shared: Arc<Shared>, quic: quinn::Connection) -> Self {
+        Self { budget: shared.budget.for_connection(), shared, quic, proven: RwLock::default(), known: AtomicBool::new(false) }
+    }
+
+    fn is_known(&self) -> bool {
+        self.known.load(Ordering::Relaxed)
+    }
+
     /// Whether this key was proven on this connection. [P-18]
     pub(super) fn has_proven(&self, key: &VerifyingKey) -> bool {
         self.proven.read().unwrap_or_else(PoisonError::into_inner).contains(key)
@@ -36,7 +47,7 @@ impl Peer {
     /// Loosens the limits; repeating it changes nothing.
     pub(super) fn trust(&self, trust: Trust) {
         let was_known = match trust {
-            Trust::Proven => self.known.load(Ordering::Relaxed),
+            Trust::Proven => self.is_known(),
             Trust::Known => self.known.swap(true, Ordering::Relaxed),
         };
         if !was_known {
@@ -54,11 +65,13 @@ impl Peer {
 pub(super) async fn serve(shared: Arc<Shared>, quic: quinn::Connection, unproven: OwnedSemaphorePermit) {
     let mut unproven = Some(unproven);
     let mut draining = shared.draining.clone();
-    let deadline = Instant::now() + shared.deadlines.authentication;
-    let peer = Arc::new(Peer { shared, quic, proven: RwLock::default(), known: AtomicBool::new(false) });
+    let now = Instant::now();
+    let (authentication, acquaintance) = (now + shared.deadlines.authentication, now + shared.deadlines.acquaintance);
+    let peer = Arc::new(Peer::new(shared, quic));
     let mut control = None;
     let mut streams = JoinSet::new();
     let mut drains = false;
+    let mut is_old = false;
     loop {
         if drains && streams.is_empty() {
             return peer.close(&shutting_down());
@@ -79,8 +92,15 @@ pub(super) async fn serve(shared: Arc<Shared>, quic: quinn::Connection, unproven
                 Err(Ended::Gone) => control = Some(Control::Ended),
             },
             Some(_) = streams.join_next() => {}
-            () = sleep_until(deadline), if unproven.is_some() => {
+            () = sleep_until(authentication), if unproven.is_some() => {
                 return peer.close(&Refusal::new(RefusalCode::NotProven, "no key was proven in time"));
+            }
+            // Anybody can make a key and prove it: without this, strangers could hold every place that there is.
+            () = sleep_until(acquaintance), if !is_old => {
+                if !peer.is_known() {
+                    return peer.close(&Refusal::new(RefusalCode::Busy, "nothing was asked for that this key may have"));
+                }
+                is_old = true;
             }
             () = drained(&mut draining), if !drains => drains = true,
         }
@@ -108,7 +128,7 @@ enum Step {
 impl Control {
     fn new((send, receive): (quinn::SendStream, quinn::RecvStream)) -> Self {
         let greeting = Greeting { greeted: false, proofs: 0 };
-        Self::Open(Box::new((Requests::new(receive, FRAME_BYTES_MAX_UNPROVEN), Replies::new(send), greeting)))
+        Self::Open(Box::new((Requests::new(receive), Replies::new(send), greeting)))
     }
 }
 
@@ -159,14 +179,15 @@ fn prove(peer: &Peer, proofs: usize, proof: &Prove) -> Result<(Reply, Step), End
 
 /// Serves a stream by what its first frame asks for.
 async fn serve_stream(peer: Arc<Peer>, (send, receive): (quinn::SendStream, quinn::RecvStream)) {
-    let mut requests = Requests::new(receive, FRAME_BYTES_MAX_UNPROVEN);
+    let mut requests = Requests::new(receive);
     let replies = Replies::new(send);
     if peer.shared.is_draining() {
         return replies.end(Ended::Refused(shutting_down())).await;
     }
+    // Boxed, so that an idle stream costs what its own kind needs.
     match timeout(peer.shared.deadlines.authentication, requests.next()).await {
-        Ok(Ok(Request::Open(open))) => publish::run(peer, open, requests, replies).await,
-        Ok(Ok(Request::Subscribe(subscribe))) => subscription::run(peer, subscribe, requests, replies).await,
+        Ok(Ok(Request::Open(open))) => Box::pin(publish::run(peer, open, requests, replies)).await,
+        Ok(Ok(Request::Subscribe(subscribe))) => Box::pin(subscription::run(peer, subscribe, requests, replies)).await,
         Ok(Ok(_)) => replies.end(out_of_place()).await,
         Ok(Err(ended)) => replies.end(ended).await,
         Err(_) => replies.end(Ended::Refused(Refusal::new(RefusalCode::Malformed, "the first frame did not come in time"))).await,

@@ -1,8 +1,11 @@
 //! Frames on one stream. Both halves may be cancelled between any two polls and lose nothing.
 
 use bytes::Bytes;
+use tidings_proto::caps::FRAME_BYTES_MAX_UNPROVEN;
 use tidings_proto::wire::{FrameBuffer, FrameError};
 use tidings_proto::{Refusal, RefusalCode, Reply, Request};
+
+use super::budget::Held;
 
 /// Longest piece taken off a stream at once, bytes.
 const PIECE_BYTES_MAX: usize = 64 * 1024;
@@ -28,30 +31,51 @@ pub(super) struct Requests {
     stream: quinn::RecvStream,
     buffer: FrameBuffer,
     frame_bytes_max: usize,
+    /// What the buffer is counted against once it may grow.
+    held: Option<Held>,
 }
 
 impl Requests {
-    pub(super) fn new(stream: quinn::RecvStream, frame_bytes_max: usize) -> Self {
-        Self { stream, buffer: FrameBuffer::new(), frame_bytes_max }
+    /// Frames of a peer of which nothing is known yet: short ones.
+    pub(super) fn new(stream: quinn::RecvStream) -> Self {
+        Self { stream, buffer: FrameBuffer::new(), frame_bytes_max: FRAME_BYTES_MAX_UNPROVEN, held: None }
     }
 
-    /// Longer frames are taken from now on.
-    pub(super) fn allow(&mut self, frame_bytes_max: usize) {
+    /// Longer frames are taken from now on, as far as `held` has room for them.
+    pub(super) fn allow(&mut self, frame_bytes_max: usize, held: Held) {
         self.frame_bytes_max = frame_bytes_max;
+        self.held = Some(held);
     }
 
     /// The next request. [P-19]
     pub(super) async fn next(&mut self) -> Result<Request, Ended> {
+        self.next_held().await.map(|(request, _)| request)
+    }
+
+    /// The next request with the memory it is counted for, where it is.
+    pub(super) async fn next_held(&mut self) -> Result<(Request, Option<Held>), Ended> {
         loop {
             if let Some(frame) = self.buffer.frame(self.frame_bytes_max)? {
-                return Ok(Request::decode(frame)?);
+                return Ok((Request::decode(frame)?, self.held.as_mut().map(Held::take)));
             }
             match self.stream.read_chunk(PIECE_BYTES_MAX, true).await {
-                Ok(Some(piece)) => self.buffer.push(&piece.bytes),
+                Ok(Some(piece)) => self.push(&piece.bytes)?,
                 Ok(None) | Err(_) => return Err(Ended::Gone),
             }
         }
     }
+
+    fn push(&mut self, piece: &[u8]) -> Result<(), Ended> {
+        self.buffer.push(piece);
+        match &mut self.held {
+            Some(held) => held.grow(self.buffer.len()).ok_or_else(busy),
+            None => Ok(()),
+        }
+    }
+}
+
+fn busy() -> Ended {
+    Ended::Refused(Refusal::new(RefusalCode::Busy, "too many publishes wait; nothing changed, repeat later"))
 }
 
 /// Replies that leave on one stream, at most one frame ahead of what the stream takes.

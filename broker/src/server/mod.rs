@@ -7,6 +7,7 @@
 mod accept; // who gets in
 mod acknowledge; // group commit of acknowledgements
 mod broker; // start and drain
+mod budget; // memory for publishes
 mod config;
 mod connection; // greeting, proofs and streams of one connection
 mod frames; // frames on one stream

@@ -13,8 +13,9 @@ use tidings_core::{Object, QueueDescriptor};
 use tidings_proto::caps::{FRAME_BYTES_MAX, PUBLISHES_IN_FLIGHT_MAX};
 use tidings_proto::frames::{Open, Publish, Readers};
 use tidings_proto::{QueueId, Refusal, RefusalCode, Reply, Request};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
+use super::budget::Held;
 use super::connection::Peer;
 use super::frames::{Ended, Replies, Requests, out_of_place};
 use super::quic::Trust;
@@ -28,7 +29,7 @@ type Batch = Pin<Box<dyn Future<Output = Vec<Answer>> + Send>>;
 
 /// A request that waits to be checked.
 enum Job {
-    Publish(Box<Publish>, OwnedSemaphorePermit),
+    Publish(Box<Publish>, Option<Held>),
     AskReaders,
     /// Not even looked at: the answer is known.
     Refuse(Refusal),
@@ -36,7 +37,7 @@ enum Job {
 
 /// A request that was checked.
 enum Judged {
-    Publish(Box<Checked>, OwnedSemaphorePermit),
+    Publish(Box<Checked>, Option<Held>),
     AskReaders,
     Refused(Refusal),
 }
@@ -45,7 +46,7 @@ enum Judged {
 pub(super) async fn run(peer: Arc<Peer>, open: Open, mut requests: Requests, mut replies: Replies) {
     match stand(&peer, &open).await {
         Ok((descriptor, standing)) => {
-            requests.allow(FRAME_BYTES_MAX);
+            requests.allow(FRAME_BYTES_MAX, peer.budget.hold());
             peer.trust(Trust::Known);
             if replies.send(&standing).await.is_ok() {
                 serve(peer.shared.clone(), Arc::new(descriptor), requests, replies).await;
@@ -85,7 +86,7 @@ async fn serve(shared: Arc<Shared>, descriptor: Arc<QueueDescriptor>, mut reques
             return replies.finish().await;
         }
         tokio::select! {
-            request = requests.next(), if !over && in_flight < PUBLISHES_IN_FLIGHT_MAX => match job(&shared, request) {
+            request = requests.next_held(), if !over && in_flight < PUBLISHES_IN_FLIGHT_MAX => match job(request) {
                 (Some(job), more) => {
                     in_flight += 1;
                     over = !more;
@@ -111,23 +112,13 @@ async fn serve(shared: Arc<Shared>, descriptor: Arc<QueueDescriptor>, mut reques
 }
 
 /// What to do about a request, and whether more may follow.
-fn job(shared: &Shared, request: Result<Request, Ended>) -> (Option<Job>, bool) {
+fn job(request: Result<(Request, Option<Held>), Ended>) -> (Option<Job>, bool) {
     match request {
-        Ok(Request::Publish(publish)) => (Some(publish_job(shared, publish)), true),
-        Ok(Request::AskReaders) => (Some(Job::AskReaders), true),
-        Ok(_) => job(shared, Err(out_of_place())),
+        Ok((Request::Publish(publish), held)) => (Some(Job::Publish(Box::new(publish), held)), true),
+        Ok((Request::AskReaders, _)) => (Some(Job::AskReaders), true),
+        Ok(_) => job(Err(out_of_place())),
         Err(Ended::Refused(refusal)) => (Some(Job::Refuse(refusal)), false),
         Err(Ended::Gone) => (None, false),
-    }
-}
-
-/// Takes the publish into the broker's memory budget, or refuses it. [P-19]
-fn publish_job(shared: &Shared, publish: Publish) -> Job {
-    let parts = [&publish.entries, &publish.access_put, &publish.attachments];
-    let bytes = parts.into_iter().flatten().map(|part| part.len()).sum::<usize>() + publish.head.len() + 8 * publish.purged.len();
-    match shared.publish_bytes.clone().try_acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX)) {
-        Ok(permit) => Job::Publish(Box::new(publish), permit),
-        Err(_) => Job::Refuse(Refusal::new(RefusalCode::Busy, "too many publishes wait; nothing changed, repeat later")),
     }
 }
 
@@ -143,7 +134,7 @@ async fn submit(shared: Arc<Shared>, descriptor: Arc<QueueDescriptor>, batch: Ve
     let mut answers = Vec::with_capacity(count);
     for judged in judged {
         answers.push(match judged {
-            Judged::Publish(checked, permit) => commit(&shared, *checked, permit).await,
+            Judged::Publish(checked, held) => commit(&shared, *checked, held).await,
             Judged::AskReaders => Box::pin(readers(shared.clone(), queue)),
             Judged::Refused(refusal) => refuse(refusal),
         });
@@ -153,8 +144,8 @@ async fn submit(shared: Arc<Shared>, descriptor: Arc<QueueDescriptor>, batch: Ve
 
 fn judge(descriptor: &QueueDescriptor, admitted: &Result<(), Refusal>, job: Job) -> Judged {
     match job {
-        Job::Publish(publish, permit) => match admitted.clone().and_then(|()| check(descriptor, *publish)) {
-            Ok(checked) => Judged::Publish(Box::new(checked), permit),
+        Job::Publish(publish, held) => match admitted.clone().and_then(|()| check(descriptor, *publish)) {
+            Ok(checked) => Judged::Publish(Box::new(checked), held),
             Err(refusal) => Judged::Refused(refusal),
         },
         Job::AskReaders => Judged::AskReaders,
@@ -163,15 +154,15 @@ fn judge(descriptor: &QueueDescriptor, admitted: &Result<(), Refusal>, job: Job)
 }
 
 /// Waits for room in the commit queue, then gives the answer that comes after the sync. [P-7]
-async fn commit(shared: &Arc<Shared>, checked: Checked, permit: OwnedSemaphorePermit) -> Answer {
+async fn commit(shared: &Arc<Shared>, checked: Checked, held: Option<Held>) -> Answer {
     let (answer, outcome) = oneshot::channel();
     match shared.jobs.send(CommitJob { checked, answer }).await {
-        Ok(()) => Box::pin(receipt(shared.clone(), outcome, permit)),
+        Ok(()) => Box::pin(receipt(shared.clone(), outcome, held)),
         Err(_) => refuse(Refusal::new(RefusalCode::Unavailable, "the broker takes no publishes any more; nothing changed")),
     }
 }
 
-async fn receipt(shared: Arc<Shared>, outcome: oneshot::Receiver<Result<Receipted, Refusal>>, _permit: OwnedSemaphorePermit) -> Reply {
+async fn receipt(shared: Arc<Shared>, outcome: oneshot::Receiver<Result<Receipted, Refusal>>, _held: Option<Held>) -> Reply {
     match outcome.await {
         Ok(Ok(receipted)) => Reply::Receipt(receipted.receipt.sign(&shared.receipt_key)),
         Ok(Err(refusal)) => Reply::Refused(refusal),

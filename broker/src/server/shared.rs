@@ -9,6 +9,7 @@ use tidings_proto::{Refusal, RefusalCode, Timestamp, VerifyingKey, caps};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::acknowledge::Acknowledgements;
+use super::budget::Budget;
 use super::config::{Admission, BrokerConfig, Deadlines};
 use super::wakes::Wakes;
 use crate::commit::CommitJob;
@@ -17,8 +18,6 @@ use crate::store::{Cause, Store, StoreError};
 
 /// Threads that may read the store at the same time; more only wait for the same disk.
 const READS_MAX: usize = 64;
-/// Bytes of publishes, of all connections, that are being checked or wait for their commit. [P-19]
-pub(super) const PUBLISH_BYTES_WAITING_MAX: usize = 256 * 1024 * 1024;
 
 /// Handles and settings. Commits stop when the last clone of it is gone.
 pub(super) struct Shared {
@@ -30,7 +29,7 @@ pub(super) struct Shared {
     pub(super) jobs: mpsc::Sender<CommitJob>,
     pub(super) acknowledgements: Acknowledgements,
     pub(super) wakes: Arc<Wakes>,
-    pub(super) publish_bytes: Arc<Semaphore>,
+    pub(super) budget: Budget,
     pub(super) draining: watch::Receiver<bool>,
     reads: Semaphore,
 }
@@ -53,7 +52,7 @@ impl Shared {
             limits: limits(config.commit.live_bytes_max),
             jobs,
             wakes,
-            publish_bytes: Arc::new(Semaphore::new(PUBLISH_BYTES_WAITING_MAX)),
+            budget: Budget::for_broker(),
             draining,
             reads: Semaphore::new(READS_MAX),
         }

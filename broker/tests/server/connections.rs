@@ -97,6 +97,47 @@ async fn a_connection_that_proves_nothing_is_closed_and_opens_no_second_stream()
     assert_eq!(client.close_code().await, RefusalCode::NotProven);
 }
 
+/// Anybody can make a key and prove it; places are for those who are granted something. [P-19]
+#[tokio::test]
+async fn a_connection_that_is_granted_nothing_is_closed_and_one_that_is_stays() {
+    let fixture = Fixture::with(|config| config.deadlines.acquaintance = Duration::from_millis(500)).await;
+    let owner = TestOwner::new(1);
+    let known = TestClient::proven(&fixture.broker, &owner.key).await;
+    let mut stream = known.stream().await;
+    assert!(matches!(stream.ask(owner.open()).await, Some(Reply::Standing(_))));
+    let stranger = TestClient::proven(&fixture.broker, &NodeKey::from_seed([2; 32])).await;
+    assert_eq!(stranger.close_code().await, RefusalCode::Busy);
+    assert!(matches!(stream.ask(Request::AskReaders).await, Some(Reply::Readers(_))));
+}
+
+/// [P-19]
+#[tokio::test]
+async fn beyond_a_quarter_of_the_budget_a_client_gets_in_after_a_retry() {
+    let fixture = Fixture::with(|config| config.unproven_max = 4).await;
+    let _unproven = TestClient::greeted(&fixture.broker).await;
+    TestClient::greeted(&fixture.broker).await;
+}
+
+/// [P-19]
+#[tokio::test]
+async fn frames_that_are_begun_and_not_ended_hold_no_more_than_a_connections_share() {
+    let fixture = Fixture::start().await;
+    let owner = TestOwner::new(1);
+    let client = TestClient::proven(&fixture.broker, &owner.key).await;
+    let begun = vec![0; 7 * 1024 * 1024];
+    let mut streams = Vec::new();
+    for _ in 0..5 {
+        let mut stream = client.stream().await;
+        assert!(matches!(stream.ask(owner.open()).await, Some(Reply::Standing(_))));
+        stream.raw(&(8 * 1024 * 1024_u32).to_be_bytes()).await;
+        stream.raw(&begun).await;
+        streams.push(stream);
+    }
+    let last = streams.last_mut().expect("five");
+    assert_eq!(last.refusal().await.code, RefusalCode::Busy);
+    serves(&fixture).await;
+}
+
 /// [P-19]
 #[tokio::test]
 async fn a_stream_without_a_first_frame_is_ended() {

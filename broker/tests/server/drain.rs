@@ -43,10 +43,10 @@ async fn a_drain_ends_subscriptions_and_idle_connections() {
     let mut owner = TestOwner::new(1);
     let mut client = TestClient::proven(&fixture.broker, &owner.key).await;
     let mut stream = client.stream().await;
-    stream.send(owner.open()).await;
+    assert!(matches!(stream.ask(owner.open()).await, Some(Reply::Standing(_))));
     let first = owner.publish(1, 10);
     let mut reader = owner.reader(&first);
-    stream.send(Request::Publish(first)).await;
+    assert!(matches!(stream.ask(Request::Publish(first)).await, Some(Reply::Receipt(_))));
     let mut subscription = reader.subscribe(&mut client).await;
     reader.follow(&mut subscription, owner.writer.head().expect("signed").rank()).await;
     let idle = TestClient::greeted(&fixture.broker).await;

@@ -23,6 +23,11 @@ impl FrameBuffer {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Bytes delivered and not taken out as frames.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Whether the stream may end here: no frame is half delivered.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
