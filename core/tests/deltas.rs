@@ -301,15 +301,19 @@ const LIES: [(&str, Lie); 12] = [
         }
         other => other,
     }),
-    ("a bitmap that lacks what lives", |dice, _, reply| bend_bitmap(reply, |live| {
-        let pick = dice.roll(live.len());
-        if let Some(offset) = live.select(pick) {
-            live.remove(offset);
-        }
-    })),
-    ("a bitmap that keeps what is gone", |_, broker, reply| bend_bitmap(reply, |live| {
-        live.extend(broker.graveyard.iter().map(|bytes| Entry::decode(bytes).expect("an entry").offset.value()));
-    })),
+    ("a bitmap that lacks what lives", |dice, _, reply| {
+        bend_bitmap(reply, |live| {
+            let pick = dice.roll(live.len());
+            if let Some(offset) = live.select(pick) {
+                live.remove(offset);
+            }
+        })
+    }),
+    ("a bitmap that keeps what is gone", |_, broker, reply| {
+        bend_bitmap(reply, |live| {
+            live.extend(broker.graveyard.iter().map(|bytes| Entry::decode(bytes).expect("an entry").offset.value()));
+        })
+    }),
 ];
 
 fn bend_bitmap(reply: Reply, bend: impl FnOnce(&mut roaring::RoaringTreemap)) -> Reply {
@@ -351,7 +355,6 @@ fn no_lie_leads_to_a_wrong_view_and_no_honest_broker_is_accused_for_it() {
     }
 }
 
-
 /// [P-15] [P-20] A reader whose own rows were damaged reads again from zero and accuses nobody.
 #[test]
 fn damage_of_the_readers_own_rows_is_named_as_such_and_repaired_with_the_net_difference() {
@@ -367,7 +370,10 @@ fn damage_of_the_readers_own_rows_is_named_as_such_and_repaired_with_the_net_dif
     let row = world.follower.store.rows().find(|row| row.kind == HeldKind::Value).expect("a record").clone();
     world.follower.store.remove_held(row.birth).expect("memory does not fail");
     assert!(!world.follower.reader.own_state_matches(&world.follower.store).expect("memory does not fail"));
-    world.owner.publish(&[(row.path.expect("a path"), Some("new".into()))], None);
+    let path = row.path.expect("a path");
+    // What was lost with the row is lost: the application hears of the record as new.
+    world.follower.seen.remove(&path);
+    world.owner.publish(&[(path, Some("new".into()))], None);
     world.remember_view();
     world.brokers[0].receive(&world.owner.log, 99);
     let subscribe = world.follower.reader.begin("broker 0", &mut world.follower.store).expect("memory does not fail");

@@ -78,7 +78,7 @@ impl Reader {
         let floor = head.head().floor;
         let staged = self.staging.position > self.cursor.offset;
         let lowest = self.staging.floor.filter(|_| staged).map_or(floor, |before| before.min(floor));
-        let witness = if self.live_count > 0 { self.cursor.offset } else { lowest.max(self.cursor.offset) };
+        let witness = if self.live_count > 0 { self.cursor.offset } else { lowest };
         self.staging.floor = Some(lowest);
         self.adopt(head);
         if let Some(attempt) = &mut self.attempt {

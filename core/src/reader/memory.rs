@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use tidings_proto::{Birth, Offset};
 
-use super::change::Change;
+use super::change::{Change, Handed};
 use super::store::{HeldKind, HeldRow, ReaderStore, StagedRow};
 use crate::path::RecordPath;
 
@@ -15,7 +15,7 @@ pub struct MemoryReaderStore {
     held: Table,
     aside: Table,
     staged: BTreeMap<Birth, StagedRow>,
-    changes: BTreeMap<RecordPath, Change>,
+    changes: BTreeMap<RecordPath, (Change, Handed)>,
 }
 
 /// Rows by birth, with the births of each path.
@@ -56,9 +56,15 @@ impl MemoryReaderStore {
         self.held.rows.values()
     }
 
+    /// Hands out all changes that wait; they wait until they are taken.
+    pub fn hand_out(&mut self) -> Vec<Change> {
+        self.changes.values_mut().for_each(|(_, handed)| *handed = Handed::Perhaps);
+        self.changes.values().map(|(change, _)| change.clone()).collect()
+    }
+
     /// Takes all changes that wait.
     pub fn take_changes(&mut self) -> Vec<Change> {
-        std::mem::take(&mut self.changes).into_values().collect()
+        std::mem::take(&mut self.changes).into_values().map(|(change, _)| change).collect()
     }
 
     /// Number of staged rows.
@@ -145,8 +151,9 @@ impl ReaderStore for MemoryReaderStore {
 
     fn change(&mut self, change: Change) -> Result<(), Infallible> {
         let earlier = self.changes.remove(&change.path);
-        if let Some(net) = change.after(earlier.as_ref()) {
-            self.changes.insert(net.path.clone(), net);
+        let handed = earlier.as_ref().map_or(Handed::Never, |(_, handed)| *handed);
+        if let Some(net) = change.after(earlier.as_ref().map(|(earlier, handed)| (earlier, *handed))) {
+            self.changes.insert(net.path.clone(), (net, handed));
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ mod state;
 mod store;
 mod verdict;
 
-pub use change::{Change, ChangeKind};
+pub use change::{Change, ChangeKind, Handed};
 pub use fault::Fault;
 pub use memory::MemoryReaderStore;
 pub use store::{HeldKind, HeldRow, ReaderStore, StagedRow};

@@ -201,8 +201,8 @@ impl Reader {
             (entries, bytes) = (std::mem::take(&mut attempt.entries), std::mem::take(&mut attempt.bytes));
             caught_up = attempt.first().is_some_and(|first| cursor.rank >= first.rank());
             attempt.dropped.clear();
-            // Whatever is staged from now on was read at this head or a newer one.
-            attempt.witness = cursor.offset;
+            // Whatever is staged from now on was read at this head or a newer one. [P-12]
+            attempt.witness = if self.live_count > 0 { cursor.offset } else { head.head().floor };
         }
         self.head = Some(head);
         Accepted { cursor, signed_at, caught_up, entries, bytes, changes }

@@ -173,7 +173,7 @@ impl Writer {
         let number = before.rank.number.next().ok_or(WriterError::Inconsistent("head numbers are used up"))?;
         Ok(Head {
             queue: self.queue,
-            writer: self.writer.clone(),
+            writer: self.writer,
             term: self.term,
             base: self.base(),
             number,

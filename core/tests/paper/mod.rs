@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use roaring::RoaringTreemap;
@@ -16,9 +17,10 @@ use tidings_core::{Entropy, Frontier, NodeIndex, Object, ProofPlan, SignedHead, 
 use tidings_proto::frames::{Announce, Bitmap, Chunk, Publish, Reply, Subscribe};
 use tidings_proto::{Birth, HeadNumber, Offset, Timestamp};
 
-/// An owner with its records in memory.
+/// An owner with its records in memory. A clone is what a durable copy of its state would be.
+#[derive(Clone)]
 pub struct Owner {
-    pub key: NodeKey,
+    pub key: Arc<NodeKey>,
     pub writer: Writer,
     pub records: BTreeMap<RecordPath, OwnRecord>,
     pub values: BTreeMap<RecordPath, Bytes>,
@@ -28,10 +30,12 @@ pub struct Owner {
 
 impl Owner {
     pub fn new(seed: u64) -> Self {
-        let key = NodeKey::from_seed([7; 32]);
+        let mut bytes = [77; 32];
+        bytes[0] = seed as u8;
+        let key = NodeKey::from_seed(bytes);
         let mut owner = Self {
             writer: Writer::create(&key, &mut Entropy::new([1; 32])),
-            key,
+            key: Arc::new(key),
             records: BTreeMap::new(),
             values: BTreeMap::new(),
             log: Vec::new(),
@@ -213,11 +217,18 @@ impl Session {
         let mut after = 0;
         for part in 1..=parts {
             let to = if part == parts { through } else { through * part / parts };
-            let live: RoaringTreemap = broker.entries.keys().map(|offset| offset.value()).filter(|offset| *offset > after && *offset <= to).collect();
+            let live: RoaringTreemap =
+                broker.entries.keys().map(|offset| offset.value()).filter(|offset| *offset > after && *offset <= to).collect();
             let mut bytes = Vec::new();
             live.serialize_into(&mut bytes).expect("a vector takes all");
             let stamp = broker.head().rank();
-            replies.push(Reply::Bitmap(Bitmap { stamp, after: Offset::new(after), through: Offset::new(to), live: bytes.into(), last: part == parts }));
+            replies.push(Reply::Bitmap(Bitmap {
+                stamp,
+                after: Offset::new(after),
+                through: Offset::new(to),
+                live: bytes.into(),
+                last: part == parts,
+            }));
             after = to;
         }
         replies.extend(self.next(broker, size));
