@@ -23,7 +23,7 @@ pub fn suite<S: Store>(make: impl Fn() -> S) {
     suite_reopened(make, |store| store);
 }
 
-/// Runs a long random history against the reference, through `reopen` after every step: nothing that was answered is lost by it.
+/// Runs a long random history against the reference, through `reopen` now and then: nothing that was answered is lost by it.
 ///
 /// # Panics
 /// At the first difference from the reference.

@@ -10,17 +10,20 @@ use super::done;
 use super::publisher::Publisher;
 
 const STEPS: usize = 60;
+const REOPENED_EVERY: usize = 6;
 
 pub(super) fn walk<S: Store>(mut store: S, reopen: &impl Fn(S) -> S, seed: u8) {
     let (reference, mut chance) = (MemoryStore::new(), Chance(Entropy::new([seed; 32])));
     let mut owners = [[0; 32], [0x7f; 32], [0xff; 32]].map(|id| Publisher::new(QueueId::new(id)));
-    for _ in 0..STEPS {
+    for step in 0..STEPS {
         let group: Vec<Append> = (0..1 + chance.below(3)).map(|_| next(&mut owners[chance.below(3) as usize], &mut chance)).collect();
         assert_eq!(store.append(&group), reference.append(&group));
         let owner = &owners[chance.below(3) as usize];
         let acked = [owner.acked(chance.below(4) as u8, 1 + chance.below(2), chance.below(9))];
         assert_eq!(store.acknowledge(&acked), reference.acknowledge(&acked));
-        store = reopen(store);
+        if step % REOPENED_EVERY == 0 {
+            store = reopen(store);
+        }
         for owner in &owners {
             assert_eq!(observe(&store, owner, seed), observe(&reference, owner, seed));
         }

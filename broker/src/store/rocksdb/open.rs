@@ -78,19 +78,22 @@ impl RocksStore {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(folder: &Path, settings: &Settings) -> Result<Self, OpenError> {
+        Self::open_with(folder, &database_options(settings), settings)
+    }
+
+    pub(super) fn open_with(folder: &Path, options: &Options, settings: &Settings) -> Result<Self, OpenError> {
         let cache = Cache::new_lru_cache(settings.block_cache_bytes);
-        let options = database_options(settings);
         // What is there is opened and its format read before anything is added to it.
         let mut names: BTreeSet<String> = BTreeSet::from([Column::Meta.name().to_owned()]);
         if folder.join("CURRENT").exists() {
             if let Some(log) = damaged_log(folder).map_err(|error| OpenError::Io(Cause::new(error.to_string())))? {
                 return Err(damaged(&format!("{log}: whole writes behind one that does not end")));
             }
-            names.extend(DB::list_cf(&options, folder)?);
+            names.extend(DB::list_cf(options, folder)?);
         }
         let descriptors: Vec<_> =
             names.iter().map(|name| ColumnFamilyDescriptor::new(name, column_options(column_of(name), &cache))).collect();
-        let mut db = DB::open_cf_descriptors(&options, folder, descriptors)?;
+        let mut db = DB::open_cf_descriptors(options, folder, descriptors)?;
         match format(&db)? {
             Some(found) if found > FORMAT => return Err(OpenError::TooNew { found }),
             Some(_) => require_all(&db)?,
@@ -137,7 +140,7 @@ fn damaged(detail: &str) -> OpenError {
     OpenError::Damaged(Cause::new(detail))
 }
 
-fn database_options(settings: &Settings) -> Options {
+pub(super) fn database_options(settings: &Settings) -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.set_paranoid_checks(true);

@@ -83,7 +83,7 @@ fn it_keeps_every_promise_of_a_store() {
 }
 
 #[test]
-fn it_keeps_them_when_it_is_opened_again_after_every_step() {
+fn it_keeps_them_when_it_is_opened_again() {
     let parent = folder();
     conformance::suite_reopened(maker(&parent), |store| {
         let path = store.db.path().to_owned();
@@ -93,7 +93,7 @@ fn it_keeps_them_when_it_is_opened_again_after_every_step() {
 }
 
 #[test]
-fn it_keeps_them_when_everything_is_compacted_after_every_step() {
+fn it_keeps_them_when_everything_is_compacted() {
     let parent = folder();
     conformance::suite_reopened(maker(&parent), |store| {
         compact(&store);
@@ -112,6 +112,26 @@ fn what_was_answered_survives_a_killed_process() {
     let found = open(left.path());
     assert_eq!(entries(&found, &owner), Ok(3));
     assert_eq!(found.acknowledgements(&owner.queue), store.acknowledgements(&owner.queue));
+}
+
+/// A copy of the files cannot tell what reached the disk, so the syncs are counted. [P-7]
+#[test]
+fn every_write_is_synced_before_it_is_answered() {
+    let folder = folder();
+    let mut options = open::database_options(&Settings::default());
+    options.enable_statistics();
+    let (store, mut owner) = (RocksStore::open_with(folder.path(), &options, &Settings::default()).expect("the folder opens"), owner(5));
+    let before = syncs(&store);
+    store.append(&[owner.records(1), owner.records(1)]).expect("a write");
+    store.acknowledge(&[owner.acked(1, 1, 1)]).expect("a write");
+    store.admit(&VerifyingKey::ZERO, true).expect("a write");
+    assert_eq!(syncs(&store) - before, 3);
+}
+
+fn syncs(store: &RocksStore) -> u64 {
+    let statistics = store.db.property_value("rocksdb.options-statistics").expect("a property").expect("statistics are on");
+    let line = statistics.lines().find(|line| line.starts_with("rocksdb.wal.synced ")).expect("syncs are counted");
+    line.rsplit(' ').next().and_then(|count| count.parse().ok()).expect("a number")
 }
 
 #[test]
@@ -247,6 +267,38 @@ fn a_queue_beside_a_damaged_one_goes_on() {
     let (store, _broken, mut whole) = damaged_table(folder.path());
     store.append(&[whole.records(1)]).expect("a write");
     assert_eq!(entries(&store, &whole), Ok(1_001));
+}
+
+#[test]
+fn a_compaction_that_meets_damage_ends_all_writing_but_no_reading() {
+    let folder = folder();
+    let (store, mut broken, mut whole) = damaged_table(folder.path());
+    store.append(&[broken.records(1), whole.records(1)]).expect("a write");
+    store.db.flush_cf(store.column(Column::Entries)).expect("a flush");
+    store.db.compact_range_cf(store.column(Column::Entries), None::<&[u8]>, None::<&[u8]>);
+    assert!(matches!(store.append(&[whole.records(1)]), Err(StoreError::Indeterminate(_))));
+    assert_eq!(store.append(&[whole.records(1)]), Err(StoreError::Poisoned));
+    assert_eq!(entries(&store, &whole), Ok(1_001));
+}
+
+#[test]
+fn a_missing_table_is_named() {
+    let folder = folder();
+    drop(damaged_table(folder.path()));
+    for table in files(folder.path(), "sst") {
+        std::fs::remove_file(table).expect("a table to lose");
+    }
+    assert!(matches!(refusal(folder.path()), OpenError::Damaged(cause) if cause.to_string().contains(".sst")));
+}
+
+#[test]
+fn a_damaged_manifest_is_named() {
+    let folder = folder();
+    drop(damaged_table(folder.path()));
+    let all = std::fs::read_dir(folder.path()).expect("the folder").map(|file| file.expect("a file").path());
+    let manifest = all.into_iter().find(|path| path.to_string_lossy().contains("MANIFEST-")).expect("a manifest");
+    flip(&manifest, 100);
+    assert!(matches!(refusal(folder.path()), OpenError::Damaged(_)));
 }
 
 #[test]
