@@ -108,3 +108,36 @@ fn correct<K: Copy + Eq + std::hash::Hash>(found: &mut HashMap<K, LiveRow>, aske
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::Timestamp;
+
+    use super::*;
+    use crate::engine::test_owner::{Edit, Request, TestOwner, puts};
+    use crate::engine::{Admission, Applied, QueueState};
+    use crate::store::MemoryStore;
+
+    /// What an earlier publish of the group retired is gone for the later ones, although the store still has it.
+    #[test]
+    fn an_overlay_hides_what_was_retired_and_shows_what_was_put() {
+        let (mut owner, store) = (TestOwner::new(1), MemoryStore::new());
+        let (mut state, mut overlay) = (QueueState::load(owner.queue(), None).expect("new"), Overlay::default());
+        let delete = Request { edits: vec![Edit::Delete(1)], ..Request::default() };
+        let purge = Request { floor: Some(3), ..puts(&[2]) };
+        for (number, request) in [puts(&[1, 2]), delete, purge].into_iter().enumerate() {
+            let checked = owner.checked(request);
+            let found = overlay.find(&store, &owner.queue(), &state.lookups(&checked)).expect("memory");
+            let admission = Admission { now: Timestamp::ZERO, live_bytes_max: 0 };
+            let Ok(Applied::Append(append)) = state.apply(checked, &found, admission) else { panic!("a valid publish") };
+            overlay.record(&append);
+            if number < 2 {
+                store.append(std::slice::from_ref(&append)).expect("it continues");
+            }
+        }
+        let both = Lookups { births: vec![Birth::new(1), Birth::new(2)], offsets: (1..6).map(Offset::new).collect(), access: false };
+        let found = overlay.find(&store, &owner.queue(), &both).expect("memory");
+        assert_eq!(found.births.into_values().map(|row| row.offset.value()).collect::<Vec<_>>(), [4]);
+        assert_eq!(found.offsets.into_keys().map(Offset::value).collect::<Vec<_>>(), [4]);
+    }
+}
