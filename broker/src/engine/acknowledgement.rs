@@ -34,8 +34,8 @@ fn unverified(error: SignedError) -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use tidings_core::pseudonym::PseudonymKey;
     use tidings_core::Cursor;
+    use tidings_core::pseudonym::PseudonymKey;
     use tidings_proto::{HeadHash, HeadNumber, HeadRank, Offset, Term};
 
     use super::*;
