@@ -11,10 +11,10 @@ use super::{Append, StoreError};
 /// The appends of `group` that are not done yet; those of one queue in their order.
 ///
 /// `standing` reads the signed head that a queue stands at. Errors: its own, and `Conflict` for an append that continues another head.
-pub(super) fn outstanding<'a>(
-    group: &'a [Append],
+pub(super) fn outstanding(
+    group: &[Append],
     standing: impl Fn(&QueueId) -> Result<Option<Bytes>, StoreError>,
-) -> Result<Vec<&'a Append>, StoreError> {
+) -> Result<Vec<&Append>, StoreError> {
     let mut chains: BTreeMap<QueueId, Vec<&Append>> = BTreeMap::new();
     for append in group {
         chains.entry(append.queue).or_default().push(append);

@@ -30,7 +30,7 @@ pub(super) fn checks<S: Store>() -> Vec<Check<S>> {
 fn what_was_appended_is_read_back<S: Store>(store: &S) {
     let mut owner = owner();
     let append = owner.records(3);
-    done(store.append(&[append.clone()]));
+    done(store.append(std::slice::from_ref(&append)));
     assert_eq!(done(store.queue(&owner.queue)), Some(append.row.clone()));
     let rows: Vec<_> = append.entries.iter().map(|(row, _)| Some(*row)).collect();
     assert_eq!(done(store.live_at(&owner.queue, &[1, 2, 3].map(Offset::new))), rows);
@@ -155,7 +155,7 @@ fn a_higher_term_may_begin_again_at_a_lower_offset<S: Store>(store: &S) {
     done(store.append(&[owner.records(5)]));
     done(store.append(&[owner.purge(&[1, 2, 3].map(Birth::new))]));
     let again = owner.start_over(2);
-    done(store.append(&[again.clone()]));
+    done(store.append(std::slice::from_ref(&again)));
     assert_eq!(all(store, &owner).iter().map(|(offset, _)| offset.value()).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(done(store.live_of(&owner.queue, &[2, 4].map(Birth::new))), vec![Some(again.entries[1].0), None]);
     let (node, leaf) = again.history[again.history.len() - 1];
