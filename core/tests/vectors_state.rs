@@ -1,0 +1,105 @@
+//! The published vectors of what owners and readers keep and show: durable rows of a `Writer` and a `Reader`, and evidence.
+//!
+//! `TIDINGS_BLESS=1 cargo test -p tidings-core --test vectors_state` rewrites the files. A changed file is a changed format: what
+//! a node of today wrote would no longer open.
+
+#[allow(unreachable_pub, reason = "shared by test binaries of two packages")]
+mod paper;
+mod vector_file;
+
+use paper::{Owner, PaperBroker, Session, path};
+use tidings_core::key::NodeKey;
+use tidings_core::reader::{Evidence, MemoryReaderStore};
+use tidings_core::{Object, Reader, Step, Verdict, Writer};
+use tidings_proto::frames::Reply;
+use tidings_proto::{Birth, EntryDigest, HeadNumber, HeadRank, Offset, Term, Timestamp};
+use vector_file::VectorFile;
+
+const SETUP: &str = "The owner's node key has the seed of one byte 02 and 31 bytes 4d; the reader's of 32 bytes 09. The owner signed
+its first head, granted the reader, and wrote /record/1 and /record/2. Secrets are in here: these rows stay on their node.";
+
+fn owner() -> Owner {
+    Owner::new(2)
+}
+
+/// An owner with two records, and a reader that verified both.
+fn pair() -> (Owner, Reader) {
+    let mut owner = owner();
+    let key = NodeKey::from_seed([9; 32]);
+    let grant = owner.grant(&key);
+    let mut reader = Reader::join(owner.writer.descriptor().clone(), &grant, &key).expect("a grant of this reader");
+    owner.publish(&[(path(1), Some("one".into())), (path(2), Some("two".into()))], None);
+    let mut broker = PaperBroker::default();
+    broker.receive(&owner.log, 99);
+    let mut store = MemoryReaderStore::default();
+    let subscribe = reader.begin("broker", &mut store).expect("memory does not fail");
+    for reply in Session::new(&subscribe).next(&broker, 9) {
+        let step = match &reply {
+            Reply::Announce(announce) => reader.on_announce(announce, &mut store),
+            Reply::Chunk(chunk) => reader.on_chunk(chunk, &mut store),
+            other => panic!("no frame for this reader: {other:?}"),
+        };
+        assert!(matches!(step, Ok(Step::Continue | Step::Accepted(_))));
+    }
+    (owner, reader)
+}
+
+/// [P-3] What an owner decides by is one durable row.
+#[test]
+fn the_writers_row_is_as_published_and_opens() {
+    let (owner, _) = pair();
+    let row = owner.writer.encode();
+    let mut file = VectorFile::new("Durable row of a writer");
+    file.note(SETUP);
+    file.value("writer", &row);
+    file.check("writer.txt");
+    assert_eq!(Writer::decode(&row).expect("an own row").encode(), row);
+}
+
+/// [P-15] What a reader decides by is one durable row.
+#[test]
+fn the_readers_row_is_as_published_and_opens() {
+    let (_, reader) = pair();
+    let row = reader.encode();
+    let mut file = VectorFile::new("Durable row of a reader");
+    file.note(SETUP);
+    file.value("reader", &row);
+    file.check("reader.txt");
+    assert_eq!(Reader::decode(&row).expect("an own row").encode(), row);
+}
+
+/// [P-14] Evidence is a file that others can read.
+#[test]
+fn evidence_is_as_published_and_opens() {
+    let owner = owner();
+    let head = owner.writer.head().expect("signed at creation").bytes().clone();
+    let evidence = Evidence {
+        verdict: Verdict::Withheld,
+        broker: "tidings://broker.example:4433".into(),
+        as_of: Timestamp::new(1_000),
+        detail: "the entries do not make the set that the owner signed".into(),
+        descriptor: owner.writer.descriptor().clone(),
+        verified: head.clone(),
+        announced: vec![head],
+        leaf: Some(([1; 32], vec![[2; 32], [3; 32]])),
+        staged: vec![(Offset::new(7), Birth::new(3), EntryDigest::new([4; 32]))],
+        stamp: HeadRank { term: Term::new(1), number: HeadNumber::new(9) },
+    };
+    let bytes = evidence.encode();
+    let mut file = VectorFile::new("Evidence behind a verdict");
+    file.note("Fields in order: verdict, broker, as_of, detail, descriptor, verified head, announced heads (the first and the last),\nleaf with proof (at most one), staged entries (offset, birth, digest), highest rank seen.");
+    file.value("evidence", &bytes);
+    file.check("evidence.txt");
+    assert_eq!(Evidence::decode(&bytes).expect("own bytes"), evidence);
+}
+
+/// [P-19] A damaged row is refused and is never a panic.
+#[test]
+fn rows_that_are_cut_short_do_not_decode() {
+    let (owner, reader) = pair();
+    for row in [owner.writer.encode(), reader.encode()] {
+        for length in 0..row.len() {
+            assert!(Writer::decode(&row[..length]).is_err() && Reader::decode(&row[..length]).is_err(), "{length} bytes");
+        }
+    }
+}
