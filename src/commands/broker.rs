@@ -50,8 +50,9 @@ struct ServeArgs {
     /// Folder of the broker: its keys and all queues
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// UDP address to serve on; port 0 picks one. [default: [::]:4433]
-    #[arg(long, value_name = "ADDR")]
+    /// UDP address to serve on.
+    // Not as a doc comment: rustdoc takes the brackets for a link.
+    #[arg(long, value_name = "ADDR", help = "UDP address to serve on; port 0 picks one. [default: [::]:4433]")]
     listen: Option<SocketAddr>,
     /// Host and port that clients are told. [default: the address served on]
     #[arg(long, value_name = "HOST:PORT")]
