@@ -16,6 +16,9 @@ use super::values::{self, NOTHING_LIVE, QueueValue, Standing};
 
 type Pair = (Box<[u8]>, Box<[u8]>);
 
+/// A row of one reader: its pseudonym and the value.
+type ReaderRow = (Pseudonym, Box<[u8]>);
+
 /// What one queue holds at one moment.
 pub(super) struct View<'a> {
     store: &'a RocksStore,
@@ -90,17 +93,17 @@ impl<'a> View<'a> {
     }
 
     /// Rows named by a pseudonym, ascending.
-    pub(super) fn by_reader(&self, column: Column) -> Result<impl Iterator<Item = Result<(Pseudonym, Box<[u8]>), StoreError>>, StoreError> {
+    pub(super) fn by_reader(&self, column: Column) -> Result<impl Iterator<Item = Result<ReaderRow, StoreError>>, StoreError> {
         let rows = self.range(column, self.queue_id().bytes());
         Ok(rows.map(|row| {
             let (key, value) = row?;
             let name = keys::name_of(&key).ok_or_else(|| self.damaged("a key without a pseudonym"))?;
             Ok((Pseudonym::new(name), value))
-        }))
+        })
     }
 
     pub(super) fn acknowledgements(&self) -> Result<Vec<(Pseudonym, Bytes)>, StoreError> {
-        let rows = self.by_reader(Column::Acknowledgements)?;
+        let rows = self.by_reader(Column::Acknowledgements);
         rows.map(|row| row.and_then(|(reader, value)| Ok((reader, self.sound(values::decode_acknowledgement(&value))?.1)))).collect()
     }
 
