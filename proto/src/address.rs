@@ -14,6 +14,15 @@ const SCHEME: &str = "tidings://";
 /// Address of a broker: `tidings://host:port?pin=<base64url>&receipt=<base64url>`.
 ///
 /// One address has one text: [`Display`](fmt::Display) writes what [`FromStr`] reads.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let address: tidings_proto::BrokerAddress = "tidings://broker.example:4433".parse()?;
+/// assert_eq!((address.host.as_str(), address.port, address.pin), ("broker.example", 4433, None));
+/// assert_eq!(address.to_string(), "tidings://broker.example:4433");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BrokerAddress {
     /// Name or IP address; an IPv6 address without its brackets.
