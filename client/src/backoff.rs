@@ -56,7 +56,9 @@ mod tests {
     #[test]
     fn a_success_begins_again_with_short_delays() {
         let mut backoff = Backoff::default();
-        (0..9).for_each(|_| drop(backoff.failed(0)));
+        for _ in 0..9 {
+            backoff.failed(0);
+        }
         backoff.succeeded();
         assert!(backoff.failed(250) <= SHORTEST);
     }

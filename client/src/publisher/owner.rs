@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidings_core::writer::{AccessChange, Draft, Invitee, SignRequest, Signed, Writer, WriterError};
-use tidings_core::{Acknowledgement, Card, Cursor, Invitation, Mutation, NodeKey, Object, Operation, Receipt, RecordPath, Version};
+use tidings_core::{Acknowledgement, Card, Cursor, Invitation, Mutation, NodeKey, Operation, Receipt, RecordPath, Version};
 use tidings_proto::caps::{INLINE_BYTES_MAX, REFERENCE_TEXT_BYTES_MAX};
 use tidings_proto::frames::{Limits, Readers, Request};
 use tidings_proto::{HeadNumber, Pseudonym, Timestamp, VerifyingKey};
@@ -324,3 +324,6 @@ fn mutation(write: &Write, version: Version, signed: bool) -> Mutation {
     }
     mutation
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,9 @@ impl StateError {
     pub(super) fn opening(path: &Path, error: DatabaseError) -> Self {
         match error {
             DatabaseError::DatabaseAlreadyOpen => Self::Locked,
-            DatabaseError::Storage(redb::StorageError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+            DatabaseError::Storage(redb::StorageError::Io(error))
+                if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+            {
                 Self::Damaged(format!("{} is not a state file", path.display()))
             }
             DatabaseError::Storage(error) => error.into(),

@@ -92,7 +92,8 @@ impl HandOut {
     fn swept(&self, done: &[ChangeId]) -> Option<Cursor> {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let (cursor, left) = session.sweep.as_mut()?;
-        done.iter().for_each(|id| drop(left.remove(id)));
+        let done: HashSet<&ChangeId> = done.iter().collect();
+        left.retain(|id| !done.contains(id));
         let cursor = *cursor;
         if !left.is_empty() {
             return None;

@@ -21,6 +21,8 @@ use crate::state::StateError;
 
 /// Subscriptions begun again on one connection before another address is tried.
 const RESTARTS_MAX: u32 = 4;
+/// A broker that sends nothing for so long, although a delta is due, is left.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How long a last acknowledgement may take when the task ends.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
@@ -39,6 +41,8 @@ pub(super) struct Task {
     round: Option<(Verdict, String)>,
     /// When the verified view becomes stale.
     stale_at: Option<Instant>,
+    /// When a broker that owes a delta is left.
+    silent_at: Option<Instant>,
     backoff: Backoff,
 }
 
@@ -62,6 +66,7 @@ impl Task {
             restarts: 0,
             round: None,
             stale_at: None,
+            silent_at: None,
             backoff: Backoff::default(),
         }
     }
@@ -73,12 +78,13 @@ impl Task {
             self.local_failure(&error);
         }
         loop {
-            let stale_at = self.stale_at;
+            let (stale_at, silent_at) = (self.stale_at, self.silent_at);
             let outcome = tokio::select! {
                 _ = &mut closing => break,
                 event = self.line.event() => self.line_event(event).await,
                 Ok(()) = self.acknowledged.changed() => self.acknowledge().await,
-                () = async { sleep_until(stale_at.unwrap_or_else(Instant::now)).await }, if stale_at.is_some() => self.grown_stale().await,
+                () = reached(stale_at) => self.grown_stale().await,
+                () = reached(silent_at) => self.silent().await,
             };
             if let Err(error) = outcome {
                 self.local_failure(&error);
@@ -116,6 +122,7 @@ impl Task {
             LineEvent::Dialed(Ok(connection)) => self.subscribe(connection).await,
             LineEvent::Subscribed(Ok(stream)) => {
                 self.line = Line::Up(stream);
+                self.silent_at = Some(Instant::now() + SILENCE_MAX);
                 self.judge(Verdict::CatchingUp, "", false).await?;
                 self.acknowledge().await
             }
@@ -150,6 +157,9 @@ impl Task {
         }
         let (outcome, progress) = self.step(move |following| (following.take(frames), progress(following))).await?;
         let outcome = outcome?;
+        if self.silent_at.is_some() {
+            self.silent_at = Some(Instant::now() + SILENCE_MAX);
+        }
         match (outcome.accepted, progress) {
             (Some(accepted), _) => self.accepted(accepted).await?,
             (None, Some(progress)) => self.inbox.progress(progress),
@@ -183,6 +193,7 @@ impl Task {
         self.inbox.accepted(accepted.changes > 0, caught_up);
         if caught_up.is_some() {
             self.backoff.succeeded();
+            self.silent_at = None;
             (self.round, self.restarts) = (None, 0);
             self.judge(Verdict::UpToDate, "", false).await?;
             self.await_staleness(accepted.signed_at).await?;
@@ -200,6 +211,10 @@ impl Task {
     async fn grown_stale(&mut self) -> Result<(), StateError> {
         self.stale_at = None;
         self.judge(Verdict::Stale, "the owner has signed nothing for longer than the maximum age", false).await
+    }
+
+    async fn silent(&mut self) -> Result<(), StateError> {
+        self.next_address(Verdict::Stale, "the broker owes a delta and sends nothing".into()).await
     }
 
     async fn ended(&mut self, end: End) -> Result<(), StateError> {
@@ -243,6 +258,7 @@ impl Task {
     /// This address does not serve now: the next one, or after the last one a pause. What the round came to is reported then.
     async fn next_address(&mut self, verdict: Verdict, detail: String) -> Result<(), StateError> {
         self.line = Line::Down;
+        self.silent_at = None;
         if self.round.as_ref().is_none_or(|(before, _)| gravity(*before) < gravity(verdict)) {
             self.round = Some((verdict, detail));
         }
@@ -290,6 +306,14 @@ struct Farewell(Arc<Inbox>);
 impl Drop for Farewell {
     fn drop(&mut self) {
         self.0.end();
+    }
+}
+
+/// Waits for a moment, for ever if there is none.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,0 +1,289 @@
+//! A small scripted broker in the same process: it keeps what it is told and believes everything.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use tidings_client::connection::{MemoryBroker, MemoryStream, memory_pair};
+use tidings_client::dial::Dialing;
+use tidings_client::{ConnectionError, Dial};
+use tidings_core::{
+    AccessRow, Entry, Frontier, NodeIndex, Object, ProofPlan, QueueDescriptor, Receipt, ReceiptKey, SignedHead, attachment_hash,
+};
+use tidings_proto::frames::{Announce, Chunk, Limits, Publish, Readers, Subscribe, Welcome};
+use tidings_proto::{BrokerAddress, HeadNumber, Offset, Pseudonym, QueueId, Refusal, RefusalCode, Reply, Request, Timestamp};
+use tokio::sync::watch;
+
+/// The broker; clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    pub(crate) queue: Arc<Mutex<Queue>>,
+    changed: Arc<watch::Sender<u64>>,
+}
+
+/// What it holds, and how it behaves.
+#[derive(Default)]
+pub(crate) struct Queue {
+    pub(crate) heads: Vec<SignedHead>,
+    /// By birth: offset and entry.
+    pub(crate) live: BTreeMap<u64, (Offset, Bytes)>,
+    pub(crate) publishes: Vec<Publish>,
+    pub(crate) acknowledgements: HashMap<Pseudonym, Bytes>,
+    pub(crate) acknowledged: Vec<Bytes>,
+    pub(crate) dials: usize,
+    /// Nobody answers.
+    pub(crate) away: bool,
+    /// Publishes are kept, and the connection ends before the receipt.
+    pub(crate) swallow_receipts: bool,
+    /// Receipts are signed by another key.
+    pub(crate) forge_receipts: bool,
+    /// Entries are left out of every delta.
+    pub(crate) withhold: bool,
+    /// Publishes are answered with this.
+    pub(crate) refuse: Option<RefusalCode>,
+    /// Where a publish stream is told that the queue stands, instead of where it does.
+    pub(crate) claim: Option<Bytes>,
+    rows: BTreeMap<Pseudonym, AccessRow>,
+    attachments: HashMap<[u8; 32], Bytes>,
+    frontier: Option<Frontier>,
+    nodes: HashMap<NodeIndex, [u8; 32]>,
+}
+
+fn receipt_key() -> ReceiptKey {
+    ReceiptKey::from_seed([77; 32])
+}
+
+impl Peer {
+    pub(crate) fn new() -> Self {
+        Self { queue: Arc::default(), changed: Arc::new(watch::channel(0).0) }
+    }
+
+    pub(crate) fn address(port: u16) -> BrokerAddress {
+        BrokerAddress { host: "peer".into(), port, pin: Some([1; 32]), receipt: Some(receipt_key().verifying_key()) }
+    }
+
+    /// Changes how it behaves.
+    pub(crate) fn set(&self, change: impl FnOnce(&mut Queue)) {
+        change(&mut self.queue.lock().expect("not poisoned"));
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Queue) -> T) -> T {
+        look(&self.queue.lock().expect("not poisoned"))
+    }
+
+    /// Waits until what it holds is as asked.
+    pub(crate) async fn until(&self, wanted: impl Fn(&Queue) -> bool) {
+        let mut changed = self.changed.subscribe();
+        while !self.look(&wanted) {
+            changed.changed().await.expect("the peer is there");
+        }
+    }
+
+    async fn serve(self, mut broker: MemoryBroker) {
+        let mut tasks = tokio::task::JoinSet::new();
+        let mut changed = self.changed.subscribe();
+        loop {
+            tokio::select! {
+                stream = broker.streams.recv() => match stream {
+                    Some(stream) => drop(tasks.spawn(self.clone().stream(stream))),
+                    None => return,
+                },
+                _ = changed.changed() => if self.look(|queue| queue.away) { return },
+            }
+        }
+    }
+
+    async fn stream(self, mut stream: MemoryStream) {
+        match stream.requests.recv().await {
+            Some(Request::Hello(_)) => self.control(stream).await,
+            Some(Request::Open(open)) => {
+                self.publishes(stream, QueueDescriptor::decode(&open.descriptor).expect("a descriptor").id()).await
+            }
+            Some(Request::Subscribe(subscribe)) => self.subscription(stream, subscribe).await,
+            _ => {}
+        }
+    }
+
+    async fn control(self, mut stream: MemoryStream) {
+        let limits = Limits {
+            publish_entries_max: 100,
+            publish_bytes_max: 1 << 20,
+            entry_bytes_max: 16_384,
+            publishes_in_flight_max: 8,
+            readers_max: 16,
+            live_bytes_max: 0,
+        };
+        let welcome = Welcome { software: "peer".into(), receipt_key: receipt_key().verifying_key(), limits };
+        let _ = stream.replies.send(Reply::Welcome(welcome)).await;
+        while let Some(Request::Prove(prove)) = stream.requests.recv().await {
+            let _ = stream.replies.send(Reply::Proven(prove.key)).await;
+        }
+    }
+
+    async fn publishes(self, mut stream: MemoryStream, id: QueueId) {
+        let standing = self
+            .look(|queue| queue.claim.clone().unwrap_or_else(|| queue.heads.last().map(|head| head.bytes().clone()).unwrap_or_default()));
+        let _ = stream.replies.send(Reply::Standing(standing)).await;
+        while let Some(request) = stream.requests.recv().await {
+            let reply = match request {
+                Request::Publish(publish) => {
+                    let mut reply = None;
+                    self.set(|queue| reply = queue.take(id, publish));
+                    reply
+                }
+                _ => Some(self.look(Queue::readers)),
+            };
+            let Some(reply) = reply else { return };
+            let _ = stream.replies.send(reply).await;
+        }
+    }
+
+    async fn subscription(self, mut stream: MemoryStream, subscribe: Subscribe) {
+        if self.look(|queue| queue.heads.is_empty()) {
+            let refusal = Refusal::new(RefusalCode::UnknownQueue, "scripted");
+            let _ = stream.replies.send(Reply::Refused(refusal)).await;
+            return;
+        }
+        let mut changed = self.changed.subscribe();
+        let (mut base, mut position, mut announced) = (subscribe.cursor, subscribe.position, None);
+        if let Some(grant) = self.look(|queue| queue.grant(&subscribe)) {
+            let _ = stream.replies.send(Reply::Grant(grant)).await;
+        }
+        loop {
+            let delta = self.look(|queue| queue.delta(base, position, announced));
+            if let Some((announce, chunk, newest)) = delta {
+                (base, position, announced) = (chunk.stamp.number, newest, Some(chunk.stamp.number));
+                let sent =
+                    stream.replies.send(Reply::Announce(announce)).await.is_ok() && stream.replies.send(Reply::Chunk(chunk)).await.is_ok();
+                if !sent {
+                    return;
+                }
+            }
+            tokio::select! {
+                request = stream.requests.recv() => match request {
+                    Some(Request::Acknowledge(bytes)) => self.set(|queue| {
+                        queue.acknowledgements.insert(subscribe.reader, bytes.clone());
+                        queue.acknowledged.push(bytes);
+                    }),
+                    Some(_) => {}
+                    None => return,
+                },
+                _ = changed.changed() => {}
+            }
+        }
+    }
+}
+
+impl Queue {
+    fn take(&mut self, id: QueueId, publish: Publish) -> Option<Reply> {
+        if let Some(code) = self.refuse {
+            return Some(Reply::Refused(Refusal::new(code, "scripted")));
+        }
+        let head = SignedHead::parse(publish.head.clone()).expect("a head");
+        let newest = self.heads.last();
+        self.publishes.push(publish.clone());
+        if newest.is_none_or(|newest| newest.hash() != head.hash()) {
+            assert_eq!(head.rank().number.value(), self.heads.len() as u64 + 1, "numbers ascend by one");
+            self.keep(id, head.clone(), publish);
+        }
+        if self.swallow_receipts {
+            return None;
+        }
+        let key = if self.forge_receipts { ReceiptKey::from_seed([78; 32]) } else { receipt_key() };
+        let receipt = Receipt { queue: id, rank: head.rank(), head: head.hash(), since: Timestamp::new(1) };
+        Some(Reply::Receipt(receipt.sign(&key)))
+    }
+
+    fn keep(&mut self, id: QueueId, head: SignedHead, publish: Publish) {
+        for bytes in publish.entries {
+            let entry = Entry::decode(&bytes).expect("an entry");
+            self.live.insert(entry.birth.value(), (entry.offset, bytes));
+        }
+        self.live.retain(|_, (offset, _)| !publish.purged.contains(offset));
+        for row in publish.access_put {
+            let row = AccessRow::decode(&row).expect("a row");
+            self.rows.insert(row.pseudonym, row);
+        }
+        self.attachments.extend(publish.attachments.into_iter().map(|bytes| (*attachment_hash(&bytes).bytes(), bytes)));
+        let frontier = self.frontier.get_or_insert_with(|| {
+            let (frontier, nodes) = Frontier::start(&id);
+            self.nodes.extend(nodes);
+            frontier
+        });
+        self.nodes.extend(frontier.append(head.hash().bytes()));
+        self.heads.push(head);
+    }
+
+    fn readers(&self) -> Reply {
+        let rows = self.rows.values().map(|row| row.encode().into()).collect();
+        Reply::Readers(Readers { rows, acknowledgements: self.acknowledgements.values().cloned().collect() })
+    }
+
+    fn grant(&self, subscribe: &Subscribe) -> Option<Bytes> {
+        let row = self.rows.get(&subscribe.reader)?;
+        let known = subscribe.grant.as_ref() == row.grant.bytes();
+        (!known).then(|| self.attachments[row.grant.bytes()].clone())
+    }
+
+    /// The newest head and what lives after `position`, unless it was announced.
+    fn delta(&self, base: HeadNumber, position: Offset, announced: Option<HeadNumber>) -> Option<(Announce, Chunk, Offset)> {
+        let head = self.heads.last()?;
+        let number = head.rank().number;
+        if announced == Some(number) {
+            return None;
+        }
+        let (leaf, proof) = if base >= number { (Bytes::new(), Vec::new()) } else { self.proof(base, number) };
+        let announce = Announce { head: head.bytes().clone(), base, leaf, proof };
+        let mut entries: Vec<_> = self.live.values().filter(|(offset, _)| *offset > position).cloned().collect();
+        entries.sort();
+        if self.withhold {
+            entries.pop();
+        }
+        let entries = entries.into_iter().map(|(_, bytes)| bytes).collect();
+        Some((announce, Chunk { stamp: head.rank(), entries, complete: true }, head.head().offset))
+    }
+
+    fn proof(&self, base: HeadNumber, number: HeadNumber) -> (Bytes, Vec<[u8; 32]>) {
+        let leaf = match base.value() {
+            0 => Bytes::copy_from_slice(self.heads[0].head().queue.bytes()),
+            number => Bytes::copy_from_slice(self.heads[number as usize - 1].hash().bytes()),
+        };
+        if base.next() == Some(number) {
+            return (leaf, Vec::new());
+        }
+        let plan = ProofPlan::new(base.value(), number.value()).expect("a proof");
+        let hashes: Vec<_> = plan.nodes().iter().map(|node| self.nodes[node]).collect();
+        (leaf, plan.assemble(&hashes).expect("assembled"))
+    }
+}
+
+/// Dials peers by their port.
+#[derive(Clone, Default)]
+pub(crate) struct Peers(pub(crate) Vec<(u16, Peer)>);
+
+impl Peers {
+    pub(crate) fn one(peer: &Peer) -> Arc<Self> {
+        Arc::new(Self(vec![(1, peer.clone())]))
+    }
+}
+
+impl Dial for Peers {
+    fn dial<'a>(&'a self, address: &'a BrokerAddress) -> Dialing<'a> {
+        Box::pin(async move {
+            let unreachable = || ConnectionError::Unreachable { address: address.host.clone(), detail: "away".into() };
+            let (_, peer) = self.0.iter().find(|(port, _)| *port == address.port).ok_or_else(unreachable)?;
+            let mut away = false;
+            peer.set(|queue| {
+                queue.dials += 1;
+                away = queue.away;
+            });
+            if away {
+                return Err(unreachable());
+            }
+            let (broker, client) = memory_pair([address.port as u8; 32]);
+            tokio::spawn(peer.clone().serve(broker));
+            client.await
+        })
+    }
+}
