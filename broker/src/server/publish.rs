@@ -9,7 +9,7 @@ use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tidings_core::{Object, QueueDescriptor};
+use tidings_core::{DecodeError, Object, QueueDescriptor};
 use tidings_proto::caps::{FRAME_BYTES_MAX, PUBLISHES_IN_FLIGHT_MAX};
 use tidings_proto::frames::{Open, Publish, Readers};
 use tidings_proto::{QueueId, Refusal, RefusalCode, Reply, Request};
@@ -58,8 +58,7 @@ pub(super) async fn run(peer: Arc<Peer>, open: Open, mut requests: Requests, mut
 
 /// Cheap before dear: structure, proof, admission, store. [P-18]
 async fn stand(peer: &Peer, open: &Open) -> Result<(QueueDescriptor, Reply), Refusal> {
-    let descriptor = QueueDescriptor::decode(&open.descriptor)
-        .map_err(|error| Refusal::new(RefusalCode::Malformed, format!("queue descriptor: {error}")))?;
+    let descriptor = QueueDescriptor::decode(&open.descriptor).map_err(|error| unreadable(&error))?;
     if !peer.has_proven(&descriptor.signing_key) {
         return Err(Refusal::new(RefusalCode::NotProven, "the owner's key is not proven on this connection"));
     }
@@ -67,6 +66,12 @@ async fn stand(peer: &Peer, open: &Open) -> Result<(QueueDescriptor, Reply), Ref
     let queue = descriptor.id();
     let row = peer.shared.read(move |store| store.queue(&queue)).await.map_err(|error| refusal_of(&error))?;
     Ok((descriptor, Reply::Standing(row.map(|row| row.head).unwrap_or_default())))
+}
+
+/// [P-20]
+fn unreadable(error: &DecodeError) -> Refusal {
+    let code = if matches!(error, DecodeError::TooNew { .. }) { RefusalCode::TooNew } else { RefusalCode::Malformed };
+    Refusal::new(code, format!("queue descriptor: {error}"))
 }
 
 async fn serve(shared: Arc<Shared>, descriptor: Arc<QueueDescriptor>, mut requests: Requests, mut replies: Replies) {

@@ -2,8 +2,8 @@
 
 use tidings_broker::server::Admission;
 use tidings_broker::store::Store;
-use tidings_core::Receipt;
-use tidings_proto::frames::Publish;
+use tidings_core::{Object, Receipt};
+use tidings_proto::frames::{Open, Publish};
 use tidings_proto::{RefusalCode, Reply, Request};
 
 use crate::Fixture;
@@ -31,7 +31,6 @@ async fn receipt(stream: &mut TestStream) -> Receipt {
 }
 
 fn receipt_of(bytes: &[u8]) -> Receipt {
-    use tidings_core::Object;
     Receipt::decode(&bytes[..bytes.len() - 64]).expect("a receipt")
 }
 
@@ -46,6 +45,19 @@ async fn a_publish_is_receipted_with_the_brokers_key_and_a_repeat_gets_the_same_
     let receipt = Receipt::verify(&first, &fixture.broker.address().receipt.expect("named")).expect("signed by the broker");
     assert_eq!(receipt.head, owner.writer.head().expect("signed").hash());
     assert_eq!(stream.ask(Request::Publish(publish)).await, Some(Reply::Receipt(first)));
+}
+
+/// [P-20]
+#[tokio::test]
+async fn a_descriptor_of_a_later_version_is_too_new_and_not_malformed() {
+    let fixture = Fixture::start().await;
+    let owner = TestOwner::new(1);
+    let client = TestClient::proven(&fixture.broker, &owner.key).await;
+    let mut descriptor = owner.writer.descriptor().encode();
+    descriptor[0] = 2;
+    let mut stream = client.stream().await;
+    stream.send(Request::Open(Open { descriptor: descriptor.into() })).await;
+    assert_eq!(stream.refusal().await.code, RefusalCode::TooNew);
 }
 
 /// [P-7]

@@ -35,7 +35,7 @@ pub struct PublishStream {
     pub replies: ReplyReceiver,
 }
 
-/// An open subscription. The halves are independent.
+/// An open subscription. The halves are independent, but dropping either ends it: keep both as long as it is wanted.
 #[derive(Debug)]
 pub struct SubscriptionStream {
     /// Takes `AskBitmap` and `Acknowledge`.
