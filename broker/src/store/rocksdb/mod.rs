@@ -95,7 +95,7 @@ impl Store for RocksStore {
     }
 
     fn access_list(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError> {
-        self.view(queue).by_reader(Column::Access)?.map(|row| row.map(|(reader, bytes)| (reader, Bytes::from(bytes)))).collect()
+        self.view(queue).by_reader(Column::Access).map(|row| row.map(|(reader, bytes)| (reader, Bytes::from(bytes)))).collect()
     }
 
     fn attachment(&self, queue: &QueueId, hash: &ContentHash) -> Result<Option<Bytes>, StoreError> {

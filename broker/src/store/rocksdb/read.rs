@@ -93,9 +93,8 @@ impl<'a> View<'a> {
     }
 
     /// Rows named by a pseudonym, ascending.
-    pub(super) fn by_reader(&self, column: Column) -> Result<impl Iterator<Item = Result<ReaderRow, StoreError>>, StoreError> {
-        let rows = self.range(column, self.queue_id().bytes());
-        Ok(rows.map(|row| {
+    pub(super) fn by_reader(&self, column: Column) -> impl Iterator<Item = Result<ReaderRow, StoreError>> {
+        self.range(column, self.queue_id().bytes()).map(|row| {
             let (key, value) = row?;
             let name = keys::name_of(&key).ok_or_else(|| self.damaged("a key without a pseudonym"))?;
             Ok((Pseudonym::new(name), value))

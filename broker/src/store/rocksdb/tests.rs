@@ -274,7 +274,8 @@ fn a_compaction_that_meets_damage_ends_all_writing_but_no_reading() {
     let folder = folder();
     let (store, mut broken, mut whole) = damaged_table(folder.path());
     store.append(&[broken.records(1), whole.records(1)]).expect("a write");
-    store.db.flush_cf(store.column(Column::Entries)).expect("a flush");
+    // Either may say what it met, or a compaction in the background may have met it before.
+    let _flushed = store.db.flush_cf(store.column(Column::Entries));
     store.db.compact_range_cf(store.column(Column::Entries), None::<&[u8]>, None::<&[u8]>);
     assert!(matches!(store.append(&[whole.records(1)]), Err(StoreError::Indeterminate(_))));
     assert_eq!(store.append(&[whole.records(1)]), Err(StoreError::Poisoned));
