@@ -1,10 +1,15 @@
 //! A stream with a task for each direction, so that neither waits for the other and everything received can be taken at once.
 
+use std::time::Duration;
+
 use tidings_proto::{Reply, Request};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::connection::{Connection, ConnectionError, ReplyReceiver, RequestSender};
+use crate::connection::{CloseReason, Connection, ConnectionError, ReplyReceiver, RequestSender};
+
+/// A broker that owes an answer for so long is left.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Frames that wait in each direction. More than a publish stream ever has in flight.
 const FRAMES_MAX: usize = 256;
@@ -56,6 +61,16 @@ impl Stream {
         self._tasks.join_next().await;
         self.connection.close();
     }
+}
+
+/// The error of a broker that owes an answer and gives none.
+pub(crate) fn silent() -> ConnectionError {
+    ConnectionError::Closed { reason: CloseReason::Lost("the broker owes an answer and sends nothing".into()) }
+}
+
+/// What `attempt` gives, unless the broker stays silent: a connection that is alive need not be one that serves.
+pub(crate) async fn in_time<T>(attempt: impl Future<Output = Result<T, ConnectionError>>) -> Result<T, ConnectionError> {
+    tokio::time::timeout(SILENCE_MAX, attempt).await.unwrap_or_else(|_| Err(silent()))
 }
 
 fn ended() -> ConnectionError {

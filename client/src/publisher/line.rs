@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::session::{Opened, Session};
 use crate::connection::ConnectionError;
+use crate::stream::silent;
 
 type Attempt = Pin<Box<dyn Future<Output = Result<Opened, ConnectionError>> + Send>>;
 
@@ -48,9 +49,17 @@ impl Line {
             }
             Self::Dialing(at, attempt) => LineEvent::Dialed(*at, attempt.await),
             Self::Up(up) => tokio::select! {
+                () = silence(up.session.silent_at()) => LineEvent::Reply(Err(silent())),
                 reply = up.session.stream.receive() => LineEvent::Reply(reply),
                 () = sleep_until(up.ask_at) => LineEvent::AskReaders,
             },
         }
+    }
+}
+
+async fn silence(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
     }
 }

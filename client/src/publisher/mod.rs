@@ -30,10 +30,13 @@ use crate::dial::Dial;
 use crate::state::{OwnView, State, StateError, Waiting, receipted_offset};
 use floor::FloorPolicy;
 use owner::Owner;
-use task::{Command, Task, WriteCommand};
+use task::{Ask, Command, Task, WriteCommand};
 
 /// Commands that wait for the task.
 const COMMANDS_MAX: usize = 1_024;
+
+/// How long a broker may take to tell what the readers acknowledged.
+const READERS_WAIT: Duration = Duration::from_secs(5);
 
 /// How a publisher works.
 #[derive(Clone)]
@@ -202,8 +205,15 @@ impl Publisher {
 
     /// The readers with what they have acknowledged. Asks the broker if one is connected, else gives what is known.
     pub async fn readers(&self) -> Result<Vec<ReaderStatus>, ReadersError> {
+        match tokio::time::timeout(READERS_WAIT, self.ask_readers(Ask::Broker)).await {
+            Ok(answer) => answer,
+            Err(_) => self.ask_readers(Ask::Nobody).await,
+        }
+    }
+
+    async fn ask_readers(&self, ask: Ask) -> Result<Vec<ReaderStatus>, ReadersError> {
         let (done, answer) = oneshot::channel();
-        self.commands.send(Command::Readers { done }).await.map_err(|_| ReadersError::Closed)?;
+        self.commands.send(Command::Readers { ask, done }).await.map_err(|_| ReadersError::Closed)?;
         answer.await.map_err(|_| ReadersError::Closed)
     }
 

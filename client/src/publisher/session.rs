@@ -8,13 +8,14 @@ use tidings_core::{NodeKey, Object, QueueDescriptor, Receipt, SignedHead};
 use tidings_proto::caps::PUBLISHES_IN_FLIGHT_MAX;
 use tidings_proto::frames::{Limits, Readers};
 use tidings_proto::{BrokerAddress, HeadNumber, Reply, Request, VerifyingKey};
+use tokio::time::Instant;
 
 use super::owner::Owner;
 use super::status::BrokerState;
 use crate::connection::{Connection, ConnectionError};
 use crate::dial::Dial;
 use crate::state::{OwnView, StateError};
-use crate::stream::Stream;
+use crate::stream::{SILENCE_MAX, Stream, in_time};
 
 /// Bytes of publishes that are in flight at once; one always may be.
 const IN_FLIGHT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -38,9 +39,13 @@ pub(super) async fn open(
     key: Arc<NodeKey>,
     descriptor: QueueDescriptor,
 ) -> Result<Opened, ConnectionError> {
-    let connection: Connection = dial.dial(&address).await?;
-    connection.prove(&*key).await?;
-    let opened = connection.open_publish(descriptor.encode().into()).await?;
+    let attempt = async {
+        let connection: Connection = dial.dial(&address).await?;
+        connection.prove(&*key).await?;
+        let opened = connection.open_publish(descriptor.encode().into()).await?;
+        Ok((connection, opened))
+    };
+    let (connection, opened) = in_time(attempt).await?;
     let receipt_key = address.receipt.unwrap_or(connection.welcome().receipt_key);
     let stream = Stream::start(connection, opened.requests, opened.replies, REPLIES_MAX);
     Ok(Opened { at, standing: opened.standing, stream, receipt_key })
@@ -69,6 +74,8 @@ pub(super) struct Session {
     next: HeadNumber,
     expected: VecDeque<Expected>,
     in_flight_bytes: usize,
+    /// Since when the broker owes an answer.
+    owes_since: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -86,7 +93,7 @@ impl Session {
         };
         let limits = opened.stream.connection().welcome().limits;
         let (at, stream, receipt_key) = (opened.at, opened.stream, opened.receipt_key);
-        Ok(Ok(Self { at, stream, receipt_key, limits, next, expected: VecDeque::new(), in_flight_bytes: 0 }))
+        Ok(Ok(Self { at, stream, receipt_key, limits, next, expected: VecDeque::new(), in_flight_bytes: 0, owes_since: None }))
     }
 
     /// Whether another publish may be sent now.
@@ -106,7 +113,7 @@ impl Session {
             if !self.stream.send(request) {
                 return Ok(false);
             }
-            self.expected.push_back(Expected::Receipt { number, bytes });
+            self.expect(Expected::Receipt { number, bytes });
             self.in_flight_bytes += bytes;
             self.next = HeadNumber::new(number.value() + 1);
         }
@@ -117,8 +124,18 @@ impl Session {
     pub(super) fn ask_readers(&mut self) {
         let asked = self.expected.iter().any(|expected| matches!(expected, Expected::Readers));
         if !asked && self.stream.send(Request::AskReaders) {
-            self.expected.push_back(Expected::Readers);
+            self.expect(Expected::Readers);
         }
+    }
+
+    fn expect(&mut self, answer: Expected) {
+        self.expected.push_back(answer);
+        self.owes_since.get_or_insert_with(Instant::now);
+    }
+
+    /// When the broker is left if it stays silent.
+    pub(super) fn silent_at(&self) -> Option<Instant> {
+        self.owes_since.map(|since| since + SILENCE_MAX)
     }
 
     /// What a reply answers. Answers come in the order of the requests.
@@ -127,7 +144,9 @@ impl Session {
             Ok(reply) => reply,
             Err(error) => return Ok(Err(unfit(&error))),
         };
-        match (self.expected.pop_front(), reply) {
+        let expected = self.expected.pop_front();
+        self.owes_since = (!self.expected.is_empty()).then(Instant::now);
+        match (expected, reply) {
             (Some(Expected::Receipt { number, bytes }), Reply::Receipt(receipt)) => {
                 self.in_flight_bytes -= bytes;
                 self.receipt(number, receipt, owner)

@@ -23,8 +23,15 @@ use crate::state::{StateError, Waiting};
 pub(super) enum Command {
     Write(WriteCommand),
     Grant { card: Box<Card>, name: String, done: oneshot::Sender<Result<(String, Option<Ticket>), GrantFailure>> },
-    Readers { done: oneshot::Sender<Vec<ReaderStatus>> },
+    Readers { ask: Ask, done: oneshot::Sender<Vec<ReaderStatus>> },
     Close { done: oneshot::Sender<()> },
+}
+
+/// Whether the broker is asked first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    Broker,
+    Nobody,
 }
 
 pub(super) struct WriteCommand {
@@ -116,10 +123,10 @@ impl Task {
                 let answer = self.grant(*card, name).await;
                 let _ = done.send(answer);
             }
-            Command::Readers { done } => {
+            Command::Readers { ask, done } => {
                 self.asking.push(done);
                 match &mut self.line {
-                    Line::Up(up) => up.session.ask_readers(),
+                    Line::Up(up) if ask == Ask::Broker => up.session.ask_readers(),
                     _ => self.tell_readers().await,
                 }
             }

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
+use tidings_core::reader::Verdict;
+use tidings_proto::Timestamp;
 use tokio::sync::Notify;
 
 use super::event::{CaughtUp, Event, VerdictReport};
@@ -112,7 +114,10 @@ impl Inbox {
             if let Some(caught_up) = inner.caught_up {
                 return Some(Ok(caught_up));
             }
-            if inner.blocks == *seen && !inner.ended {
+            if inner.ended {
+                return Some(Err(ended()));
+            }
+            if inner.blocks == *seen {
                 return None;
             }
             *seen = inner.blocks;
@@ -124,6 +129,10 @@ impl Inbox {
     pub(super) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
         self.changed.notified()
     }
+}
+
+fn ended() -> VerdictReport {
+    VerdictReport { verdict: Verdict::Offline, as_of: Timestamp::ZERO, detail: "the subscriber has ended".into(), evidence: None }
 }
 
 impl Inner {

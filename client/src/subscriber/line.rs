@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::connection::{Connection, ConnectionError};
 use crate::dial::Dial;
-use crate::stream::Stream;
+use crate::stream::{Stream, in_time};
 
 /// Chunks that wait to be taken; together they are one transaction.
 const REPLIES_MAX: usize = 16;
@@ -43,18 +43,18 @@ pub(super) enum LineEvent {
 impl Line {
     /// Connects and proves the pseudonym.
     pub(super) fn dial(dial: Arc<dyn Dial>, address: BrokerAddress, key: PseudonymKey) -> Self {
-        Self::Dialing(Box::pin(async move {
+        Self::Dialing(Box::pin(in_time(async move {
             let connection = dial.dial(&address).await?;
             connection.prove(&key).await?;
             Ok(connection)
-        }))
+        })))
     }
 
     pub(super) fn subscribe(connection: Connection, subscribe: Subscribe) -> Self {
-        Self::Subscribing(Box::pin(async move {
+        Self::Subscribing(Box::pin(in_time(async move {
             let stream = connection.subscribe(subscribe).await?;
             Ok(Stream::start(connection, stream.requests, stream.replies, REPLIES_MAX))
-        }))
+        })))
     }
 
     /// Waits for the next thing to happen. Safe to cancel.

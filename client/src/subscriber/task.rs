@@ -18,11 +18,10 @@ use crate::backoff::{Backoff, chance};
 use crate::clock;
 use crate::connection::{Connection, ConnectionError};
 use crate::state::StateError;
+use crate::stream::SILENCE_MAX;
 
 /// Subscriptions begun again on one connection before another address is tried.
 const RESTARTS_MAX: u32 = 4;
-/// A broker that sends nothing for so long, although a delta is due, is left.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How long a last acknowledgement may take when the task ends.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
@@ -123,7 +122,6 @@ impl Task {
             LineEvent::Subscribed(Ok(stream)) => {
                 self.line = Line::Up(stream);
                 self.silent_at = Some(Instant::now() + SILENCE_MAX);
-                self.judge(Verdict::CatchingUp, "", false).await?;
                 self.acknowledge().await
             }
             LineEvent::Reply(Ok(reply)) => self.replied(reply).await,
@@ -162,7 +160,13 @@ impl Task {
         }
         match (outcome.accepted, progress) {
             (Some(accepted), _) => self.accepted(accepted).await?,
-            (None, Some(progress)) => self.inbox.progress(progress),
+            (None, Some(progress)) => {
+                // Not earlier: a broker that refuses is not catching anybody up.
+                if outcome.end.is_none() && self.silent_at.is_some() {
+                    self.judge(Verdict::CatchingUp, "", false).await?;
+                }
+                self.inbox.progress(progress);
+            }
             (None, None) => {}
         }
         if outcome.acknowledge.is_some() {
