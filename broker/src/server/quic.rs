@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aws_lc_rs::{hkdf, hmac};
 use quinn_proto::crypto::rustls::QuicServerConfig;
-use quinn_proto::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig};
+use quinn_proto::{EndpointConfig, HashedConnectionIdGenerator, IdleTimeout, ServerConfig, TransportConfig};
 use rustls::crypto::aws_lc_rs as provider;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tidings_proto::caps::STREAMS_PER_CONNECTION_MAX;
@@ -39,11 +39,23 @@ pub(super) enum Trust {
 /// Binds the socket and starts serving QUIC on it. Nothing is accepted yet.
 pub(super) fn endpoint(listen: SocketAddr, identity: &Identity) -> Result<quinn::Endpoint, super::StartError> {
     let socket = bind(listen).map_err(|source| super::StartError::Listen { listen, source })?;
-    let mut settings = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, identity.reset_key())));
+    let reset_key = hmac::Key::new(hmac::HMAC_SHA256, identity.reset_key());
+    let id_key = connection_id_key(&reset_key);
+    let mut settings = EndpointConfig::new(Arc::new(reset_key));
+    // Quinn resets only connections whose ids it could have given: with another key after a restart it would drop their packets,
+    // and clients would notice the restart only by silence.
+    settings.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)));
     settings.supported_versions(vec![QUIC_VERSION_1]);
     let server = server_config(identity)?;
     quinn::Endpoint::new(settings, Some(server), socket, Arc::new(quinn::TokioRuntime))
         .map_err(|source| super::StartError::Listen { listen, source })
+}
+
+/// The same after every restart. Not a secret, so it is derived: connection ids must tell nothing of the reset key.
+fn connection_id_key(reset_key: &hmac::Key) -> u64 {
+    let mut key = [0; 8];
+    key.copy_from_slice(&hmac::sign(reset_key, b"tidings/1/connection-ids").as_ref()[..8]);
+    u64::from_be_bytes(key)
 }
 
 /// Loosens the limits of a connection as its peer is known better.
