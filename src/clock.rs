@@ -1,16 +1,8 @@
-//! The system's clock and how times are printed.
-
-use std::time::{SystemTime, UNIX_EPOCH};
+//! How times are printed.
 
 use tidings_proto::Timestamp;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-
-/// Now, by the system's clock; 1970 if it stands before.
-pub(crate) fn now() -> Timestamp {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::new(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
-}
 
 /// A time as RFC 3339 in UTC, `1970-01-01T00:00:00Z`. A time that no calendar has is printed as its milliseconds.
 pub(crate) fn text(time: Timestamp) -> String {

@@ -46,7 +46,8 @@ impl Freshness {
         subscriber.close().await;
         let obstacle = match caught_up {
             Ok(Ok(_)) if follow.verdict.verdict != Verdict::Stale => return Ok(follow),
-            Ok(Ok(_)) | Err(_) => follow.verdict.clone(),
+            Ok(Ok(_)) => follow.verdict.clone(),
+            Err(_) => late(&follow.verdict),
             Ok(Err(obstacle)) => obstacle,
         };
         if self.fresh {
@@ -54,6 +55,11 @@ impl Freshness {
         }
         usable(follow, Some(&obstacle))
     }
+}
+
+/// A catch-up that is not over in time. A verdict of before says nothing about now.
+fn late(known: &VerdictReport) -> VerdictReport {
+    VerdictReport { verdict: Verdict::Offline, detail: "not caught up in time".into(), evidence: None, ..known.clone() }
 }
 
 /// The last verified state, said to be that.

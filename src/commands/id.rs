@@ -25,7 +25,8 @@ pub(crate) struct Identity {
     did: String,
     fingerprint: String,
     queue: String,
-    card: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    card: Option<String>,
 }
 
 impl Identity {
@@ -33,7 +34,12 @@ impl Identity {
     pub(crate) fn of(key: &NodeKey) -> Self {
         let card = key.card();
         let queue = data_encoding::HEXLOWER.encode(key.default_queue().id().bytes());
-        Self { did: card.did().to_string(), fingerprint: card.fingerprint().to_string(), queue, card: card.to_string() }
+        Self { did: card.did().to_string(), fingerprint: card.fingerprint().to_string(), queue, card: Some(card.to_string()) }
+    }
+
+    /// The same without the card, which is long.
+    pub(crate) fn short(key: &NodeKey) -> Self {
+        Self { card: None, ..Self::of(key) }
     }
 
     /// Two lines: name, fingerprint.
@@ -48,7 +54,7 @@ pub(crate) fn run(globals: Globals, args: IdArgs) -> Result<(), Failure> {
     input::check_fingerprint(&key.card(), args.check.as_deref())?;
     let identity = Identity::of(&key);
     match args.card && !globals.json {
-        true => output::print(&identity.card),
+        true => output::print(&key.card().to_string()),
         false => globals.form().line(&identity, || identity.words()),
     }
 }

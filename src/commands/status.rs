@@ -86,7 +86,7 @@ fn look(node: &Node) -> Result<Status, Failure> {
     let own = node.publisher.status().map_err(state_failure)?;
     let follows = node.follows()?.into_iter().map(Followed::from).collect();
     let brokers = own.brokers.iter().map(Broker::from).collect();
-    Ok(Status { identity: Identity::of(&node.home.key), own: Own::from(&own), brokers, follows })
+    Ok(Status { identity: Identity::short(&node.home.key), own: Own::from(&own), brokers, follows })
 }
 
 impl From<&OwnStatus> for Own {

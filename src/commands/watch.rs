@@ -20,7 +20,7 @@ pub(crate) struct WatchArgs {
     once: bool,
     /// `start`: print every record that is here first
     #[arg(long, value_name = "WHERE")]
-    from: Option<From>,
+    from: Option<Beginning>,
     /// Do not fetch values from storages. This version has none: every value travels in the queue
     #[arg(long)]
     no_fetch: bool,
@@ -28,7 +28,7 @@ pub(crate) struct WatchArgs {
 
 /// Where a watch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum From {
+enum Beginning {
     /// With every record that is here, then with what was not printed yet.
     Start,
 }

@@ -1,10 +1,57 @@
-//! demo
+//! `tidings demo`: a broker, an owner and two readers on this machine, as real processes of this very program.
+//!
+//! Every line that is printed was asserted first; the exit code is not 0 if something does not hold.
+
+mod children; // processes
+mod paragraphs; // what is published
+mod story; // what happens
+mod teller; // what is printed
+mod view; // what each node sees
+mod workload; // many mutations of few records
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
 use crate::args::Globals;
 use crate::failure::Failure;
-use clap::Args;
-/// Demo
+use crate::signal::Stop;
+use children::{Children, Stage};
+use teller::Teller;
+
+/// Show a broker, an owner and two readers on this machine; exit 0 only if all that is told is so
 #[derive(Debug, Args)]
-pub(crate) struct DemoArgs {}
-pub(crate) async fn run(_: Globals, _: DemoArgs) -> Result<(), Failure> {
-    Ok(())
+pub(crate) struct DemoArgs {
+    /// Keep the folder with all that the nodes and the broker hold
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Plays it in a folder of its own, which is removed afterwards, and ends every process that it began.
+pub(crate) async fn run(globals: Globals, args: DemoArgs) -> Result<(), Failure> {
+    let stop = Stop::listen()?;
+    let folder = std::env::temp_dir().join(format!("tidings-demo-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).map_err(|error| unwritable(&folder, &error))?;
+    let children = Children::default();
+    let stage = Stage::new(folder.clone(), children.clone())?;
+    let teller = Teller::new(globals.form());
+    let playing = tokio::task::spawn_blocking(move || story::play(&stage, &teller));
+    let played = tokio::select! {
+        played = playing => played.map_err(|error| Failure::new(error, "report this as a bug")).flatten(),
+        () = stop.wait() => Err(Failure::new("interrupted", "repeat")),
+    };
+    children.end_all();
+    let cleaned = if args.keep { Ok(()) } else { remove(&folder) };
+    if args.keep {
+        eprintln!("kept {}", folder.display());
+    }
+    played.and(cleaned)
+}
+
+fn remove(folder: &PathBuf) -> Result<(), Failure> {
+    std::fs::remove_dir_all(folder).map_err(|error| unwritable(folder, &error))
+}
+
+fn unwritable(folder: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format!("{}: {error}", folder.display()), "check the folder for temporary files")
 }

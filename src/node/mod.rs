@@ -16,8 +16,8 @@ use crate::args::Globals;
 use crate::failure::{Effect, Failure};
 use crate::home::Home;
 
-/// Longest wait for one IP address of a broker.
-const CONNECT: Duration = Duration::from_secs(10);
+/// Longest wait for one IP address of a broker; less than [`DELIVER`], so that its silence is told.
+const CONNECT: Duration = Duration::from_secs(4);
 /// Longest wait for what earlier commands left in the outbox, in a command that writes nothing itself.
 const DELIVER: Duration = Duration::from_secs(5);
 /// Longest wait for the goodbye to reach the brokers.
@@ -83,15 +83,15 @@ impl Node {
         if waits && self.endpoint.is_some() {
             let _ = outbox::wait(&self.publisher, DELIVER.min(self.patience), self.publisher.flush(DELIVER)).await;
         }
+        self.abandon().await;
+    }
+
+    /// Ends the work of a command that failed: says goodbye, but publishes nothing more.
+    pub(crate) async fn abandon(self) {
         self.publisher.close().await;
         if let Some(endpoint) = self.endpoint {
             let _ = tokio::time::timeout(GOODBYE, endpoint.flush()).await;
         }
-    }
-
-    /// Ends the work of a command that failed, without waiting for brokers.
-    pub(crate) async fn abandon(self) {
-        self.publisher.close().await;
     }
 
     /// Waits for `work`, which needs a broker, as long as the command may.
@@ -119,7 +119,7 @@ fn dial(reach: Reach, patience: Duration) -> Result<(Arc<dyn Dial>, Option<Endpo
     }
     let endpoint = Endpoint::bind()
         .map_err(|error| Failure::new(format!("no UDP socket can be had: {error}"), "check the limits and the firewall of this machine"))?;
-    let options = ConnectOptions { timeout: CONNECT.min(patience), ..ConnectOptions::default() };
+    let options = ConnectOptions { timeout: CONNECT.min(patience / 2), ..ConnectOptions::default() };
     Ok((Arc::new(Network::new(endpoint.clone(), options)), Some(endpoint)))
 }
 

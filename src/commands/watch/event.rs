@@ -119,7 +119,7 @@ mod tests {
         };
         let change =
             Change { path, kind: ChangeKind::Update, term: Term::new(1), offset: Offset::new(7), mutation: mutation.encode().into() };
-        let hash = "24cb1bd2f88a0bdc57cc5e54a3c15b8da4f4da93b4b2bc2e1ffcd3f3e3d7db4b";
+        let hash = "2f16cf640fe39abfad274e65537fe801be2f412b84000c3e3fa2b104db805f59";
         let expected = format!(
             r#"{{"event":"change","owner":"did:key:z","path":"/favorites/color","op":"update","term":1,"offset":7,"hash":"{hash}","size":4,"fetched":true}}"#
         );

@@ -43,13 +43,17 @@ pub(super) struct Ended {
 
 impl Ended {
     /// The failure that this is, if it is one: a bad verdict, or no catch-up in time.
-    pub(super) fn failure(self) -> Option<Failure> {
+    pub(super) fn failure(mut self) -> Option<Failure> {
         let exit = match (verdict_exit(self.report.verdict), self.report.verdict) {
             (Some(exit), _) => exit,
             (None, _) if self.caught_up => return None,
             (None, Verdict::TooNew) => Exit::Failed,
             (None, _) => Exit::Unreachable,
         };
+        if !self.caught_up && exit == Exit::Unreachable {
+            "not caught up in time".clone_into(&mut self.report.detail);
+            self.report.verdict = Verdict::Offline;
+        }
         let failure = verdict_failure(&self.report, "repeat later; what was printed is done, the rest is kept").exit(exit);
         Some(Failure { error: format!("{}: {}", self.owner, failure.error), ..failure })
     }
