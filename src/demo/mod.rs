@@ -9,7 +9,7 @@ mod teller; // what is printed
 mod view; // what each node sees
 mod workload; // many mutations of few records
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 
@@ -41,14 +41,20 @@ pub(crate) async fn run(globals: Globals, args: DemoArgs) -> Result<(), Failure>
         () = stop.wait() => Err(Failure::new("interrupted", "repeat")),
     };
     children.end_all();
-    let cleaned = if args.keep { Ok(()) } else { remove(&folder) };
-    if args.keep {
-        eprintln!("kept {}", folder.display());
+    let cleaned = match args.keep {
+        true => {
+            eprintln!("kept {}", folder.display());
+            Ok(())
+        }
+        false => remove(&folder),
+    };
+    if let (Err(_), Err(left)) = (&played, &cleaned) {
+        eprintln!("left behind: {left}");
     }
     played.and(cleaned)
 }
 
-fn remove(folder: &PathBuf) -> Result<(), Failure> {
+fn remove(folder: &Path) -> Result<(), Failure> {
     std::fs::remove_dir_all(folder).map_err(|error| unwritable(folder, &error))
 }
 

@@ -61,7 +61,7 @@ pub(crate) fn saved(status: &OwnStatus) -> Failure {
         BrokerState::Idle | BrokerState::Connecting | BrokerState::Connected => {
             format!("the broker at {place} did not answer in time{detail}")
         }
-        state => format!("the broker at {place} is {}{detail}", state.words()),
+        state => format!("the broker at {place}: {}{detail}", state.words()),
     };
     Failure::new(error, "").exit(exit(broker.state)).saved()
 }

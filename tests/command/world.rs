@@ -1,5 +1,6 @@
 //! Homes, a broker and commands in a folder of their own, as real processes.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -137,7 +138,17 @@ impl Broker {
 impl Running {
     /// Begins a command whose standard output is read here.
     pub(crate) fn begin(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+        command.stderr(Stdio::null());
+        Self::spawn(&mut command)
+    }
+
+    /// The same with standard error in a file.
+    pub(crate) fn begin_logged(command: &mut Command, log: File) -> Self {
+        Self::spawn(command.stderr(log))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let lines = BufReader::new(child.stdout.take().expect("a pipe"));
         let input = child.stdin.take();
         Self { child, lines, input }

@@ -1,0 +1,105 @@
+//! A home: its key, its state, its settings, its lock.
+
+use std::fs;
+
+use crate::failed;
+use crate::world::{Done, World, json};
+
+#[test]
+fn a_damaged_key_is_named_and_left_alone() {
+    let world = World::new();
+    world.ok("alice", &["init"]);
+    let key = world.path("alice/node.key");
+    let good = fs::read(&key).expect("the key is there");
+    let bad = &good[..good.len() / 2];
+    fs::write(&key, bad).expect("the folder is writable");
+    let done = world.run("alice", &["ls"]);
+    assert_eq!((done.exit_and_effect(), done.error().contains("node.key")), (failed("none"), true), "{}", done.err);
+    assert_eq!(fs::read(&key).expect("the key is there"), bad);
+    fs::write(&key, good).expect("the folder is writable");
+    world.ok("alice", &["ls"]);
+}
+
+#[test]
+fn a_damaged_state_is_named_and_left_alone() {
+    let world = World::new();
+    world.ok("alice", &["init"]);
+    let state = world.path("alice/state.redb");
+    fs::write(&state, "no state").expect("the folder is writable");
+    let done = world.run("alice", &["ls"]);
+    assert_eq!((done.exit_and_effect(), done.error().contains("state.redb")), (failed("none"), true), "{}", done.err);
+    assert_eq!(fs::read(&state).expect("the state is there"), b"no state");
+}
+
+#[test]
+fn a_second_init_replaces_no_key() {
+    let world = World::new();
+    world.ok("alice", &["init"]);
+    let key = fs::read(world.path("alice/node.key")).expect("the key is there");
+    assert_eq!(world.run("alice", &["init"]).exit_and_effect(), failed("none"));
+    assert_eq!(fs::read(world.path("alice/node.key")).expect("the key is there"), key);
+}
+
+#[cfg(unix)]
+#[test]
+fn only_its_owner_may_read_the_key() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    world.ok("alice", &["init"]);
+    for name in ["alice/node.key", "alice/state.redb"] {
+        let mode = fs::metadata(world.path(name)).expect("the file is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[test]
+fn a_sealed_key_opens_only_with_its_passphrase() {
+    let world = World::new();
+    let with = |passphrase: &str, arguments: &[&str]| {
+        let mut command = world.command("alice", arguments);
+        command.env("TIDINGS_PASSPHRASE_FILE", world.file("passphrase", passphrase));
+        Done::of(command)
+    };
+    assert_eq!(with("correct horse\n", &["init"]).code, 0);
+    assert_eq!(with("correct horse\n", &["id"]).code, 0);
+    let wrong = with("battery staple\n", &["id"]);
+    assert_eq!((wrong.exit_and_effect(), wrong.error().contains("passphrase is wrong")), (failed("none"), true), "{}", wrong.err);
+}
+
+#[test]
+fn a_storage_that_this_version_lacks_is_refused_and_nothing_is_made() {
+    let world = World::new();
+    for storage in ["file:///tmp/x", "s3://bucket/prefix", "memory:"] {
+        assert_eq!(world.run("alice", &["init", "--storage", storage]).exit_and_effect(), (2, "none".to_owned()), "{storage}");
+    }
+    assert!(!world.path("alice").exists());
+}
+
+#[test]
+fn an_unknown_key_in_the_settings_is_an_error_that_names_its_line() {
+    let world = World::new();
+    world.ok("alice", &["init"]);
+    fs::write(world.path("alice/config.toml"), "brokers = []\nstorrage = 1\n").expect("the folder is writable");
+    let done = world.run("alice", &["ls"]);
+    assert_eq!((done.exit_and_effect(), done.error().contains("line 2")), (failed("none"), true), "{}", done.err);
+}
+
+#[test]
+fn a_fingerprint_that_differs_is_named_and_nothing_is_granted() {
+    let world = World::new();
+    let _broker = world.alice_and_bob();
+    let (alice, bob) = (json(&world.ok("alice", &["id"])), json(&world.ok("bob", &["id"])));
+    let (fingerprint, card) = (alice["fingerprint"].as_str().expect("text"), bob["card"].as_str().expect("text"));
+    world.ok("alice", &["id", "--check", fingerprint]);
+    assert_eq!(world.run("alice", &["grant", card, "--check", fingerprint]).exit_and_effect(), (4, "none".to_owned()));
+}
+
+#[test]
+fn a_second_command_waits_and_then_names_the_process() {
+    let world = World::new();
+    let _broker = world.alice_and_bob();
+    let mut watch = world.begin("bob", &["watch"]);
+    watch.event("caught-up");
+    let done = world.run("bob", &["--timeout", "100ms", "ls"]);
+    assert_eq!((done.exit_and_effect(), done.error().contains(&watch.pid().to_string())), (failed("none"), true), "{}", done.err);
+}
