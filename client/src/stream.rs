@@ -53,7 +53,7 @@ impl Stream {
         self.replies.try_recv().ok()
     }
 
-    /// Ends the stream after everything queued was handed to the connection.
+    /// Ends the stream and the connection after the broker has everything queued.
     pub(crate) async fn finish(mut self) {
         drop(self.requests);
         drop(self.replies);
@@ -84,6 +84,7 @@ async fn send_all(mut outgoing: mpsc::Receiver<Request>, mut sender: RequestSend
             return;
         }
     }
+    sender.finish().await;
 }
 
 async fn receive_all(mut receiver: ReplyReceiver, incoming: mpsc::Sender<Result<Reply, ConnectionError>>) {

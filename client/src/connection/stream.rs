@@ -48,6 +48,17 @@ impl RequestSender {
             Sender::Memory(channel) => channel.send(request).await.map_err(|_| gone()),
         }
     }
+
+    /// Ends the stream and waits until the broker has all that was sent: closing the connection before that would take it back.
+    /// Safe to cancel.
+    pub async fn finish(self) {
+        if let Sender::Quic { mut stream, .. } = self.inner
+            && stream.finish().is_ok()
+        {
+            // A stream that was stopped or lost has nothing left to wait for.
+            let _ = stream.stopped().await;
+        }
+    }
 }
 
 /// Cancelled or not, `unsent` is what the stream has not taken yet.

@@ -89,6 +89,10 @@ impl Task {
                 self.local_failure(&error);
             }
         }
+        // The wish to end may have come together with an acknowledgement and been seen first.
+        if let Err(error) = self.acknowledge().await {
+            self.local_failure(&error);
+        }
         if let Line::Up(stream) = self.line {
             let _ = timeout(LAST_WORD, stream.finish()).await;
         }
