@@ -5,6 +5,7 @@
 
 #[allow(unreachable_pub, reason = "shared by test binaries of two packages")]
 mod paper;
+#[allow(dead_code, reason = "each test binary uses its own part")]
 mod vector_file;
 
 use paper::{Owner, PaperBroker, Session, path};
