@@ -83,7 +83,7 @@ impl Broker {
     pub(crate) fn receive(&mut self, log: &[Published], publishes: usize) {
         for publish in log.iter().skip(self.at).take(publishes) {
             self.entries.extend(publish.new.iter().map(|entry| (entry.offset, entry.clone())));
-            publish.gone.iter().for_each(|offset| drop(self.entries.remove(offset)));
+            self.entries.retain(|offset, _| !publish.gone.contains(offset));
             self.head = publish.head.clone();
             self.at += 1;
         }

@@ -84,7 +84,7 @@ impl SimOwner {
     }
 
     /// What was signed and not sent on this connection.
-    pub(crate) fn to_send(&mut self) -> Vec<Request> {
+    pub(crate) fn unsent(&mut self) -> Vec<Request> {
         let from = self.in_flight.min(self.durable.unreceipted.len());
         if self.in_flight == usize::MAX {
             return Vec::new();

@@ -241,7 +241,7 @@ impl World {
 
     fn send_publishes(&mut self, owner: usize) {
         let Some(conn) = self.owners[owner].conn else { return };
-        for request in self.owners[owner].to_send() {
+        for request in self.owners[owner].unsent() {
             self.send(conn, Frame::Up(request));
         }
     }
