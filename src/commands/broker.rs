@@ -1,7 +1,5 @@
 //! `tidings broker`: keeps queues for others, and who may publish there.
 
-mod admission;
-mod listed;
 mod serve;
 mod settings;
 
@@ -10,11 +8,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use tidings_broker::server::AdmissionList;
 use tidings_core::Did;
 
 use crate::args::Globals;
 use crate::failure::Failure;
-use admission::AdmissionList;
 use settings::{Admit, Public, Settings};
 
 /// Run a broker: it keeps sealed queues durably and can read nothing

@@ -4,6 +4,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::admission::AdmissionList;
 use crate::commit::CommitSettings;
 
 /// How a broker runs.
@@ -29,12 +30,12 @@ pub struct BrokerConfig {
 }
 
 /// Whose publishes a broker takes. Readers are admitted by the owners of their queues alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Admission {
     /// Everybody's.
     Open,
-    /// Those of owners on the store's admission list. Asked again at every publish.
-    List,
+    /// Those of owners on this list. Asked again at every publish.
+    List(AdmissionList),
 }
 
 /// What may take how long.
@@ -53,11 +54,12 @@ pub struct Deadlines {
 impl BrokerConfig {
     /// Defaults with keys in `data`.
     pub fn new(data: impl Into<PathBuf>) -> Self {
+        let data = data.into();
         Self {
-            data: data.into(),
+            admission: Admission::List(AdmissionList::in_folder(&data)),
+            data,
             listen: (Ipv6Addr::UNSPECIFIED, 4433).into(),
             public: None,
-            admission: Admission::List,
             unproven_max: 1_000,
             connections_max: 20_000,
             commit: CommitSettings::default(),

@@ -6,6 +6,7 @@
 
 mod accept; // who gets in
 mod acknowledge; // group commit of acknowledgements
+mod admission; // whose publishes are taken
 mod broker; // start and drain
 mod budget; // memory for publishes
 mod config;
@@ -18,6 +19,7 @@ mod shared; // what all tasks of one broker use
 mod subscription; // one subscription
 mod wakes; // who is told of a commit
 
+pub use admission::AdmissionList;
 pub use broker::{Broker, StartError};
 pub use config::{Admission, BrokerConfig, Deadlines};
 pub use identity::IdentityError;

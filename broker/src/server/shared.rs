@@ -13,7 +13,6 @@ use super::budget::Budget;
 use super::config::{Admission, BrokerConfig, Deadlines};
 use super::wakes::Wakes;
 use crate::commit::CommitJob;
-use crate::engine::refusal_of;
 use crate::store::{Cause, Store, StoreError};
 
 /// Threads that may read the store at the same time; more only wait for the same disk.
@@ -47,7 +46,7 @@ impl Shared {
             acknowledgements: Acknowledgements::start(store.clone()),
             store,
             receipt_key,
-            admission: config.admission,
+            admission: config.admission.clone(),
             deadlines: config.deadlines,
             limits: limits(config.commit.live_bytes_max),
             jobs,
@@ -81,13 +80,12 @@ impl Shared {
 
     /// Whether this owner's publishes are taken.
     pub(super) async fn admit(&self, owner: VerifyingKey) -> Result<(), Refusal> {
-        match self.admission {
-            Admission::Open => Ok(()),
-            Admission::List => match self.read(move |store| store.admitted(&owner)).await {
-                Ok(true) => Ok(()),
-                Ok(false) => Err(Refusal::new(RefusalCode::NotAdmitted, "the operator does not admit this owner")),
-                Err(error) => Err(refusal_of(&error)),
-            },
+        let Admission::List(list) = &self.admission else { return Ok(()) };
+        let list = list.clone();
+        match tokio::task::spawn_blocking(move || list.admits(&owner)).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(Refusal::new(RefusalCode::NotAdmitted, "the operator does not admit this owner")),
+            Ok(Err(_)) | Err(_) => Err(Refusal::new(RefusalCode::Unavailable, "the admission list cannot be read; nothing changed")),
         }
     }
 

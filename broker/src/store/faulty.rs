@@ -13,7 +13,7 @@ use bytes::Bytes;
 use roaring::RoaringTreemap;
 use tidings_core::entropy::Entropy;
 use tidings_core::history::NodeIndex;
-use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId, VerifyingKey};
+use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId};
 
 use super::{Acked, Append, Cause, LiveRow, MemoryStore, QueueRow, Scan, ScanLimit, Store, StoreError};
 
@@ -193,14 +193,6 @@ impl Store for FaultyStore {
     fn acknowledgements(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError> {
         self.read(Some(queue), |store| store.acknowledgements(queue))
     }
-
-    fn admitted(&self, owner: &VerifyingKey) -> Result<bool, StoreError> {
-        self.read(None, |store| store.admitted(owner))
-    }
-
-    fn admit(&self, owner: &VerifyingKey, admitted: bool) -> Result<(), StoreError> {
-        self.state().write(Write::Admit(*owner, admitted))
-    }
 }
 
 struct State {
@@ -277,7 +269,6 @@ impl State {
 enum Write {
     Append(Vec<Append>),
     Acknowledge(Vec<Acked>),
-    Admit(VerifyingKey, bool),
 }
 
 impl Write {
@@ -285,7 +276,6 @@ impl Write {
         match self {
             Self::Append(group) => store.append(group),
             Self::Acknowledge(group) => store.acknowledge(group),
-            Self::Admit(owner, admitted) => store.admit(owner, *admitted),
         }
     }
 
@@ -293,7 +283,6 @@ impl Write {
         match self {
             Self::Append(group) => group.iter().map(|append| append.queue).collect(),
             Self::Acknowledge(group) => group.iter().map(|acked| acked.queue).collect(),
-            Self::Admit(..) => Vec::new(),
         }
     }
 }

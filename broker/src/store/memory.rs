@@ -1,13 +1,13 @@
 //! The reference: what every other store must answer, in a few ordered maps. Durable as long as the process.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use roaring::RoaringTreemap;
 use tidings_core::history::NodeIndex;
-use tidings_proto::{Birth, ContentHash, HeadRank, Offset, Pseudonym, QueueId, VerifyingKey};
+use tidings_proto::{Birth, ContentHash, HeadRank, Offset, Pseudonym, QueueId};
 
 use super::chain::outstanding;
 use super::{Acked, Append, LiveRow, QueueRow, Scan, ScanLimit, Store, StoreError};
@@ -110,27 +110,12 @@ impl Store for MemoryStore {
         let (first, last) = ((*queue, Pseudonym::ZERO), (*queue, Pseudonym::new([0xff; 32])));
         Ok(self.read().acknowledgements.range(first..=last).map(|((_, reader), (_, bytes))| (*reader, bytes.clone())).collect())
     }
-
-    fn admitted(&self, owner: &VerifyingKey) -> Result<bool, StoreError> {
-        Ok(self.read().admitted.contains(owner))
-    }
-
-    fn admit(&self, owner: &VerifyingKey, admitted: bool) -> Result<(), StoreError> {
-        let mut tables = self.write();
-        if admitted {
-            tables.admitted.insert(*owner);
-        } else {
-            tables.admitted.remove(owner);
-        }
-        Ok(())
-    }
 }
 
 #[derive(Clone, Debug, Default)]
 struct Tables {
     queues: BTreeMap<QueueId, Queue>,
     acknowledgements: BTreeMap<(QueueId, Pseudonym), (HeadRank, Bytes)>,
-    admitted: BTreeSet<VerifyingKey>,
 }
 
 impl Tables {

@@ -15,7 +15,7 @@ mod rows;
 use bytes::Bytes;
 use roaring::RoaringTreemap;
 use tidings_core::history::NodeIndex;
-use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId, VerifyingKey};
+use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId};
 
 pub use error::{Cause, StoreError};
 pub use faulty::{Fault, Faults, FaultyStore};
@@ -77,10 +77,4 @@ pub trait Store: Send + Sync + 'static {
 
     /// The newest signed acknowledgement of each reader that sent one, ascending by pseudonym.
     fn acknowledgements(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError>;
-
-    /// Whether the operator admits this owner.
-    fn admitted(&self, owner: &VerifyingKey) -> Result<bool, StoreError>;
-
-    /// Admits an owner or no longer; durable when this answers `Ok`. Errors as with [`acknowledge`](Self::acknowledge).
-    fn admit(&self, owner: &VerifyingKey, admitted: bool) -> Result<(), StoreError>;
 }

@@ -1,7 +1,6 @@
 //! Publish streams and subscriptions.
 
-use tidings_broker::server::Admission;
-use tidings_broker::store::Store;
+use tidings_broker::server::{Admission, AdmissionList};
 use tidings_core::{Object, Receipt};
 use tidings_proto::frames::{Open, Publish};
 use tidings_proto::{RefusalCode, Reply, Request};
@@ -153,18 +152,19 @@ async fn a_reader_that_stops_reading_holds_up_nobody_and_finds_its_way_back() {
 
 #[tokio::test]
 async fn only_owners_on_the_list_are_admitted_and_a_removed_one_no_longer() {
-    let fixture = Fixture::with(|config| config.admission = Admission::List).await;
+    let fixture = Fixture::with(|config| config.admission = Admission::List(AdmissionList::in_folder(&config.data))).await;
+    let list = AdmissionList::in_folder(fixture.folder.path());
     let mut owner = TestOwner::new(1);
     let client = TestClient::proven(&fixture.broker, &owner.key).await;
     let mut stream = client.stream().await;
     stream.send(owner.open()).await;
     assert_eq!(stream.refusal().await.code, RefusalCode::NotAdmitted);
-    fixture.store.admit(&owner.key.verifying_key(), true).expect("memory");
+    list.set(&owner.key.did(), true).expect("a folder that can be written");
     let mut stream = client.stream().await;
     assert!(matches!(stream.ask(owner.open()).await, Some(Reply::Standing(_))));
     let publish = owner.publish(1, 10);
     receipted(&mut stream, publish).await;
-    fixture.store.admit(&owner.key.verifying_key(), false).expect("memory");
+    list.set(&owner.key.did(), false).expect("a folder that can be written");
     let publish = owner.publish(1, 10);
     stream.send(Request::Publish(publish)).await;
     assert_eq!(stream.refusal().await.code, RefusalCode::NotAdmitted);

@@ -4,11 +4,9 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use tidings_broker::server::{Admission, Broker, BrokerConfig, IdentityError, StartError};
+use tidings_broker::server::{Admission, AdmissionList, Broker, BrokerConfig, IdentityError, StartError};
 use tidings_broker::store::{OpenError, RocksStore, Settings as StoreSettings};
 
-use super::admission::AdmissionList;
-use super::listed::Listed;
 use super::settings::{Admit, Settings};
 use crate::failure::Failure;
 use crate::output;
@@ -38,18 +36,17 @@ fn config(settings: Settings) -> Result<BrokerConfig, Failure> {
     config.public = settings.public.map(|public| (public.host, public.port));
     config.admission = match admit {
         Admit::Open => Admission::Open,
-        Admit::List => Admission::List,
+        Admit::List => Admission::List(AdmissionList::in_folder(&config.data)),
     };
     Ok(config)
 }
 
 /// The queues are in `store/`, beside the keys and the admission list.
-fn open(data: &Path) -> Result<Listed<RocksStore>, Failure> {
+fn open(data: &Path) -> Result<RocksStore, Failure> {
     let folder = data.join("store");
     std::fs::create_dir_all(&folder)
         .map_err(|error| Failure::new(format!("{} cannot be made: {error}", folder.display()), "check --data and its rights"))?;
-    let store = RocksStore::open(&folder, &StoreSettings::default()).map_err(|error| open_failure(&folder, &error))?;
-    Ok(Listed::new(store, AdmissionList::in_folder(data)))
+    RocksStore::open(&folder, &StoreSettings::default()).map_err(|error| open_failure(&folder, &error))
 }
 
 fn open_failure(folder: &Path, error: &OpenError) -> Failure {

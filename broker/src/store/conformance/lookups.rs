@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tidings_core::NodeIndex;
-use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId, VerifyingKey};
+use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId};
 
 use super::super::{Acked, Append, ScanLimit, Store};
 use super::publisher::Publisher;
@@ -20,7 +20,6 @@ pub(super) fn checks<S: Store>() -> Vec<Check<S>> {
         the_highest_acknowledgement_stays,
         a_higher_term_counts_more_than_a_higher_number,
         acknowledgements_of_one_group_are_told_apart,
-        owners_are_admitted_and_no_longer,
     ]
 }
 
@@ -114,16 +113,6 @@ fn acknowledgements_of_one_group_are_told_apart<S: Store>(store: &S) {
     done(store.acknowledge(&[owner.acked(2, 1, 1), other.acked(1, 1, 4), owner.acked(1, 1, 2)]));
     assert_eq!(done(store.acknowledgements(&owner.queue)), vec![kept(&owner.acked(1, 1, 2)), kept(&owner.acked(2, 1, 1))]);
     assert_eq!(done(store.acknowledgements(&other.queue)), vec![kept(&other.acked(1, 1, 4))]);
-}
-
-fn owners_are_admitted_and_no_longer<S: Store>(store: &S) {
-    let (one, other) = (VerifyingKey::new([1; 32]), VerifyingKey::new([2; 32]));
-    assert!(!done(store.admitted(&one)));
-    done(store.admit(&one, true));
-    done(store.admit(&one, true));
-    assert_eq!((done(store.admitted(&one)), done(store.admitted(&other))), (true, false));
-    done(store.admit(&one, false));
-    assert!(!done(store.admitted(&one)));
 }
 
 fn owner() -> Publisher {

@@ -13,7 +13,6 @@
 //! | `access` | queue, pseudonym | encoded access row | subscription |
 //! | `attachments` | queue, content hash | attachment, verbatim | grant |
 //! | `acknowledgements` | queue, pseudonym | term `u64`, number `u64`, signed acknowledgement; one row, overwritten | owner |
-//! | `admitted` | owner's verifying key | nothing | open of a publish stream |
 //!
 //! `entries`, `live` and `births` hold live entries only: what is retired is deleted in the batch that retires it.
 
@@ -39,11 +38,10 @@ pub(super) enum Column {
     Access,
     Attachments,
     Acknowledgements,
-    Admitted,
 }
 
 impl Column {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Meta,
         Self::Queues,
         Self::Entries,
@@ -53,7 +51,6 @@ impl Column {
         Self::Access,
         Self::Attachments,
         Self::Acknowledgements,
-        Self::Admitted,
     ];
 
     /// Name on the disk.
@@ -68,13 +65,12 @@ impl Column {
             Self::Access => "access",
             Self::Attachments => "attachments",
             Self::Acknowledgements => "acknowledgements",
-            Self::Admitted => "admitted",
         }
     }
 
     /// Whether a queue has many rows here, found by its prefix.
     pub(super) const fn prefixed(self) -> bool {
-        !matches!(self, Self::Meta | Self::Queues | Self::Admitted)
+        !matches!(self, Self::Meta | Self::Queues)
     }
 
     /// Whether rows here are deleted in the order they came, so that a scan from the start meets the traces of those deleted.

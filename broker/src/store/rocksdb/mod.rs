@@ -16,7 +16,7 @@ use ::rocksdb::{ColumnFamily, DB, WriteBatch, WriteOptions};
 use bytes::Bytes;
 use roaring::RoaringTreemap;
 use tidings_core::history::NodeIndex;
-use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId, VerifyingKey};
+use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId};
 
 use self::keys::Column;
 use self::read::View;
@@ -110,21 +110,6 @@ impl Store for RocksStore {
 
     fn acknowledgements(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError> {
         self.view(queue).acknowledgements()
-    }
-
-    fn admitted(&self, owner: &VerifyingKey) -> Result<bool, StoreError> {
-        Ok(View::new(self, None).get(Column::Admitted, owner.bytes())?.is_some())
-    }
-
-    fn admit(&self, owner: &VerifyingKey, admitted: bool) -> Result<(), StoreError> {
-        let _writer = self.writer()?;
-        let mut batch = WriteBatch::default();
-        if admitted {
-            batch.put_cf(self.column(Column::Admitted), owner.bytes(), []);
-        } else {
-            batch.delete_cf(self.column(Column::Admitted), owner.bytes());
-        }
-        self.commit(batch)
     }
 }
 

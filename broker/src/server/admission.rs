@@ -14,18 +14,21 @@ use tidings_proto::VerifyingKey;
 
 /// Owners that may publish.
 #[derive(Clone, Debug)]
-pub(super) struct AdmissionList {
+pub struct AdmissionList {
     folder: PathBuf,
 }
 
 impl AdmissionList {
-    /// That of the broker in `data`.
-    pub(super) fn in_folder(data: &Path) -> Self {
+    /// That of the broker whose folder is `data`. Nothing is made before an owner is added.
+    pub fn in_folder(data: &Path) -> Self {
         Self { folder: data.join("admitted") }
     }
 
     /// Adds or removes an owner, durably. Doing so twice changes nothing.
-    pub(super) fn set(&self, owner: &Did, admitted: bool) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Those of the file system; the owner may then be on the list or not: repeat it.
+    pub fn set(&self, owner: &Did, admitted: bool) -> io::Result<()> {
         let path = self.path(&owner.0);
         if admitted {
             fs::create_dir_all(&self.folder)?;
@@ -40,8 +43,11 @@ impl AdmissionList {
         if self.folder.exists() { File::open(&self.folder)?.sync_all() } else { Ok(()) }
     }
 
-    /// Whether an owner is on the list.
-    pub(super) fn admits(&self, owner: &VerifyingKey) -> io::Result<bool> {
+    /// Whether an owner is on the list. Blocks as the file system does.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn admits(&self, owner: &VerifyingKey) -> io::Result<bool> {
         self.path(owner).try_exists()
     }
 
