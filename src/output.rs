@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::failure::{Effect, Failure};
 
 /// How a command prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,5 +41,7 @@ pub(crate) fn write(value: &[u8]) -> Result<(), Failure> {
 }
 
 fn unread(error: io::Error) -> Failure {
-    Failure::new(format!("standard output cannot be written: {error}"), "repeat with a reader; what was not printed is kept")
+    // Whatever a command does, it does before it prints.
+    let action = "look with `tidings status` or `ls` before you repeat a write; changes that were not printed are kept";
+    Failure::new(format!("standard output cannot be written: {error}"), action).effect(Effect::Unknown)
 }

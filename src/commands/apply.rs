@@ -218,7 +218,11 @@ impl<'a> Printer<'a> {
     fn verdict(&mut self) -> Result<(), Failure> {
         if self.failed > 0 {
             let error = format!("{} of {} lines failed; their result lines say why", self.failed, self.lines);
-            return Err(Failure::new(error, "mend those lines and apply only them: the others are done").effect(Effect::Done));
+            let (action, effect) = match self.failed < self.lines {
+                true => ("mend those lines and apply only them: the others are done", Effect::Done),
+                false => ("mend them and apply them again", Effect::None),
+            };
+            return Err(Failure::new(error, action).effect(effect));
         }
         self.gone.take().map_or(Ok(()), Err)
     }

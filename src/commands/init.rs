@@ -26,10 +26,14 @@ pub(crate) struct InitArgs {
 /// Makes the node and prints who it is.
 pub(crate) fn run(globals: Globals, args: InitArgs) -> Result<(), Failure> {
     refuse_storage(&args.storage)?;
+    if let Some(unpinned) = args.broker.iter().find(|address| address.pin.is_none()) {
+        let error = format!("{unpinned} names no pin, and this version knows a broker only by its pin");
+        return Err(Failure::usage(error, "give the whole second line that `tidings broker` prints"));
+    }
     let prompt = if args.passphrase { Passphrase::Ask } else { Passphrase::FromFile };
     let config = Config { brokers: args.broker.iter().map(BrokerAddress::to_string).collect() };
     let home = Home::create(&globals.folder()?, config, prompt, globals.timeout)?;
-    node::open_state(&home)?;
+    node::create_state(&home)?;
     let identity = Identity::of(&home.key);
     globals.form().line(&identity, || identity.words())
 }

@@ -53,6 +53,10 @@ impl Home {
             let error = format!("{} already holds a node", folder.display());
             return Err(Failure::new(error, "choose another folder with --home, or edit its config.toml"));
         }
+        if folder.join("state.redb").exists() {
+            let error = format!("{} holds the state of a node whose key is missing", folder.display());
+            return Err(Failure::new(error, "put its node.key back from a backup, or choose another folder with --home"));
+        }
         let settings = folder.join("config.toml");
         std::fs::write(&settings, config.text()).map_err(|error| unwritable(&settings, &error))?;
         let key = Arc::new(key::create(&key_path(folder), prompt)?);

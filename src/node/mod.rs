@@ -108,8 +108,21 @@ impl Node {
     }
 }
 
-/// Opens the state in a home, or creates it.
+/// Opens the state of a home that was made before.
+///
+/// # Errors
+/// Also if there is none: a state made anew would not know what this key has signed already. [P-3]
 pub(crate) fn open_state(home: &Home) -> Result<State, Failure> {
+    if !home.state().exists() {
+        let error = format!("{} is missing", home.state().display());
+        let action = "put it back from a backup; for a node that never wrote anything, remove its folder and run `tidings init` again";
+        return Err(Failure::new(error, action));
+    }
+    create_state(home)
+}
+
+/// Opens the state of a home, or creates it with a new home.
+pub(crate) fn create_state(home: &Home) -> Result<State, Failure> {
     State::open(&home.state()).map_err(state_failure)
 }
 

@@ -31,6 +31,36 @@ fn a_damaged_state_is_named_and_left_alone() {
     assert_eq!(fs::read(&state).expect("the state is there"), b"no state");
 }
 
+/// [P-3] A missing state was once made anew in silence: the node would have signed its first head a second time.
+#[test]
+fn a_missing_state_is_not_made_anew() {
+    let world = World::new();
+    world.ok("alice", &["init"]);
+    fs::remove_file(world.path("alice/state.redb")).expect("the folder is writable");
+    for arguments in [["ls"].as_slice(), &["put", "/a", "-"]] {
+        let done = world.feed("alice", arguments, "value");
+        assert_eq!((done.exit_and_effect(), done.error().contains("is missing")), (failed("none"), true), "{}", done.err);
+    }
+    assert!(!world.path("alice/state.redb").exists());
+}
+
+#[test]
+fn no_new_key_is_made_beside_the_state_of_another() {
+    let world = World::new();
+    world.ok("alice", &["init"]);
+    fs::remove_file(world.path("alice/node.key")).expect("the folder is writable");
+    assert_eq!(world.run("alice", &["init"]).exit_and_effect(), failed("none"));
+    assert!(!world.path("alice/node.key").exists());
+}
+
+#[test]
+fn a_broker_without_a_pin_is_a_usage_error_and_nothing_is_made() {
+    let world = World::new();
+    let done = world.run("alice", &["init", "--broker", "tidings://127.0.0.1:4433"]);
+    assert_eq!(done.exit_and_effect().0, 2, "{}", done.err);
+    assert!(!world.path("alice/node.key").exists());
+}
+
 #[test]
 fn a_second_init_replaces_no_key() {
     let world = World::new();

@@ -67,6 +67,7 @@ fn apply_answers_each_line_in_order_and_fails_only_the_bad_ones() {
     let expected = [(1, "receipted"), (2, "failed"), (3, "failed"), (5, "receipted")];
     assert_eq!(results, expected.map(|(line, result)| (Some(line), Some(result.to_owned()))));
     assert_eq!(done.exit_and_effect(), failed("done"));
+    assert_eq!(world.feed("alice", &["apply"], "nonsense\n").exit_and_effect(), failed("none"));
 }
 
 #[test]

@@ -150,7 +150,10 @@ impl Lockstep {
         let broker = &self.pairs[at].model;
         if wants == Wants::Bitmap {
             let (live, head) = broker.bitmap(self.model.position());
-            self.model.take_bitmap(&bend_offsets(live, bend), &head);
+            let live: BTreeSet<u64> = bend_offsets(live, bend).into_iter().filter(|offset| *offset <= self.model.position()).collect();
+            if self.model.take_bitmap(&live, &head).is_none() {
+                return Wants::Lie;
+            }
         }
         let mut chunk = broker.chunk(self.model.position(), SIZE);
         bend_run(&mut chunk.entries, bend, || self.old_entry(at));

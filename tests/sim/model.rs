@@ -162,6 +162,12 @@ impl Reader {
     }
 
     pub(crate) fn take_chunk(&mut self, chunk: &Chunk) -> Wants {
+        if chunk.head.number > self.stamp {
+            // What is streamed after a head was announced lives at it.
+            let left = self.delta.budget + chunk.head.offset.saturating_sub(self.delta.bound);
+            self.delta.budget = left.min(chunk.head.live.len() as u64);
+            self.delta.bound = self.delta.bound.max(chunk.head.offset);
+        }
         self.stamp = self.stamp.max(chunk.head.number);
         for entry in &chunk.entries {
             if entry.offset <= self.delta.bound {
@@ -186,13 +192,19 @@ impl Reader {
         }
     }
 
-    pub(crate) fn take_bitmap(&mut self, live: &BTreeSet<u64>, at: &Head) {
+    /// `None`: more offsets than the head signs.
+    pub(crate) fn take_bitmap(&mut self, live: &BTreeSet<u64>, at: &Head) -> Option<()> {
+        if live.len() > at.live.len() {
+            self.forget();
+            return None;
+        }
         let covered = self.position.min(at.offset);
         self.stamp = self.stamp.max(at.number);
         self.delta.held.retain(|_, entry| entry.offset > covered || live.contains(&entry.offset));
         self.staged.retain(|entry| entry.offset > covered || live.contains(&entry.offset));
         self.delta.witness = at.floor;
         (self.delta.bound, self.delta.budget) = (at.offset, at.live.len() as u64);
+        Some(())
     }
 
     /// [P-11] Held tombstones at or below the floor are gone; the newest entry of each birth; equal to what the head signs.

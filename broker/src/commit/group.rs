@@ -132,6 +132,7 @@ impl Group {
     fn write(&mut self, store: &dyn Store) {
         while !self.appends.is_empty() {
             let Err(error) = store.append(&self.appends) else { return };
+            tracing::error!(%error, publishes = self.appends.len(), "publishes were not stored");
             match culprit(&error).filter(|queue| self.appends.iter().any(|append| append.queue == *queue)) {
                 Some(queue) => self.give_up(queue, refusal_at(store, queue, &error)),
                 None => self.give_up_all(&error),

@@ -54,7 +54,13 @@ impl Following {
     pub(super) fn open(state: State, key: Arc<NodeKey>, queue: QueueId, evidence_dir: Option<PathBuf>) -> Result<Self, FollowError> {
         let claimed = state.claim(Claim::Follow(queue)).ok_or(FollowError::AlreadyStarted)?;
         let reader = state.read(|transaction| FollowView(transaction).reader(&queue))?.ok_or(FollowError::NotFollowing)?;
-        Ok(Self { state, key, queue, reader, evidence_dir, volatile_steps: 0, _claimed: claimed })
+        let following = Self { state, key, queue, reader, evidence_dir, volatile_steps: 0, _claimed: claimed };
+        match following.reopen() {
+            // The first frames meet the damage, and mend it.
+            Err(StateError::Damaged(_)) => {}
+            reopened => reopened?,
+        }
+        Ok(following)
     }
 
     pub(super) fn reader(&self) -> &Reader {
@@ -80,7 +86,7 @@ impl Following {
         let mut reader = self.reader.clone();
         // The highest head seen must survive: it keeps older ones out. [P-11]
         let mut durable = self.volatile_steps >= VOLATILE_STEPS_MAX || frames.iter().any(|frame| matches!(frame, Reply::Announce(_)));
-        let (outcome, durable) = self.state.write_with(|transaction| {
+        let taken = self.state.write_with(|transaction| {
             let mut tables = FollowTables::open(transaction, &self.queue)?;
             let mut outcome = Outcome::default();
             for frame in frames {
@@ -98,10 +104,36 @@ impl Following {
                 outcome.acknowledge = step.acknowledge(&self.queue, Some(reader.cursor()))?;
             }
             Ok::<_, StateError>(((outcome, durable), if durable { Keep::Durably } else { Keep::UntilCrash }))
-        })?;
+        });
+        let (outcome, durable) = match taken {
+            // A row that cannot be read any more is damage of this node like any other. [P-14]
+            Err(StateError::Damaged(detail)) => return self.rebuild(&detail),
+            taken => taken?,
+        };
         self.reader = reader;
         self.volatile_steps = if durable { 0 } else { self.volatile_steps + 1 };
         Ok(outcome)
+    }
+
+    fn rebuild(&mut self, detail: &str) -> Result<Outcome, StateError> {
+        tracing::error!(%detail, "the held set cannot be read; it is read again from the broker");
+        let mut reader = self.reader.clone();
+        self.state.write(|transaction| {
+            let mut tables = FollowTables::open(transaction, &self.queue)?;
+            let _ = reader.rebuild(&mut tables)?;
+            drop(tables);
+            FollowStep(transaction).put_reader(&reader)
+        })?;
+        self.reader = reader;
+        Ok(Outcome { end: Some(End::LocalDamage), ..Outcome::default() })
+    }
+
+    /// What an older build could not read may be readable now. [P-20]
+    fn reopen(&self) -> Result<(), StateError> {
+        self.state.write(|transaction| {
+            let mut tables = FollowTables::open(transaction, &self.queue)?;
+            self.reader.reopen(&mut tables).map(drop)
+        })
     }
 
     /// The signed acknowledgement of what the application has made durable.

@@ -36,6 +36,8 @@ pub(super) struct Task {
     /// Which address is in use or being tried.
     at: usize,
     restarts: u32,
+    /// A view was verified on this connection that is as new as what it announced first.
+    caught_up: bool,
     /// The gravest reason in this round of addresses.
     round: Option<(Verdict, String)>,
     /// When the verified view becomes stale.
@@ -63,6 +65,7 @@ impl Task {
             line: Line::Down,
             at: 0,
             restarts: 0,
+            caught_up: false,
             round: None,
             stale_at: None,
             silent_at: None,
@@ -125,6 +128,7 @@ impl Task {
             LineEvent::Dialed(Ok(connection)) => self.subscribe(connection).await,
             LineEvent::Subscribed(Ok(stream)) => {
                 self.line = Line::Up(stream);
+                self.caught_up = false;
                 self.silent_at = Some(Instant::now() + SILENCE_MAX);
                 self.acknowledge().await
             }
@@ -157,13 +161,24 @@ impl Task {
                 }
             }
         }
-        let (outcome, progress) = self.step(move |following| (following.take(frames), progress(following))).await?;
+        let (outcome, progress, delta) = self
+            .step(move |following| {
+                let before = following.reader().mark();
+                let outcome = following.take(frames);
+                let moved = following.reader().mark() != before;
+                (outcome, progress(following), Delta { moved, due: following.reader().awaits() })
+            })
+            .await?;
         let outcome = outcome?;
-        if self.silent_at.is_some() {
-            self.silent_at = Some(Instant::now() + SILENCE_MAX);
-        }
+        self.expect_more(delta);
         match (outcome.accepted, progress) {
-            (Some(accepted), _) => self.accepted(accepted).await?,
+            (Some(accepted), _) => {
+                if !self.caught_up {
+                    // However few steps it took, a catch-up that carried something shows its end.
+                    self.inbox.progress(whole(&accepted));
+                }
+                self.accepted(accepted).await?;
+            }
             (None, Some(progress)) => {
                 // Not earlier: a broker that refuses is not catching anybody up.
                 if outcome.end.is_none() && self.silent_at.is_some() {
@@ -178,8 +193,9 @@ impl Task {
         }
         if outcome.ask_bitmap
             && let Line::Up(stream) = &self.line
+            && !stream.send(Request::AskBitmap)
         {
-            stream.send(Request::AskBitmap);
+            return self.next_address(Verdict::Offline, "the connection takes no requests any more".into()).await;
         }
         match (outcome.end, lost) {
             (Some(end), _) => self.ended(end).await,
@@ -188,6 +204,15 @@ impl Task {
                 self.next_address(verdict, detail).await
             }
             (None, None) => Ok(()),
+        }
+    }
+
+    /// A broker that owes a delta has so long for each step of it; what brings nothing forward buys no time.
+    fn expect_more(&mut self, delta: Delta) {
+        if !delta.due {
+            self.silent_at = None;
+        } else if delta.moved || self.silent_at.is_none() {
+            self.silent_at = Some(Instant::now() + SILENCE_MAX);
         }
     }
 
@@ -201,7 +226,7 @@ impl Task {
         self.inbox.accepted(accepted.changes > 0, caught_up);
         if caught_up.is_some() {
             self.backoff.succeeded();
-            self.silent_at = None;
+            self.caught_up = true;
             (self.round, self.restarts) = (None, 0);
             self.judge(Verdict::UpToDate, "", false).await?;
             self.await_staleness(accepted.signed_at).await?;
@@ -245,7 +270,11 @@ impl Task {
                 self.next_address(verdict, detail).await
             }
             End::Refused(refusal) => {
-                let (verdict, detail) = refused(&refusal);
+                let (mut verdict, mut detail) = refused(&refusal);
+                if verdict == Verdict::Denied && !self.step(move |following| following.reader().is_denied(&refusal)).await? {
+                    // Only the owner's signed list ends access; whoever just says so is no better than one that is silent. [P-17]
+                    (verdict, detail) = (Verdict::Stale, "the broker refuses and does not show that the owner ended the access".into());
+                }
                 self.next_address(verdict, detail).await
             }
             End::OutOfTurn => self.next_address(Verdict::Offline, "the broker does not keep to the protocol".into()).await,
@@ -308,6 +337,12 @@ impl Task {
     }
 }
 
+/// What a run of frames did to the delta on its way.
+struct Delta {
+    moved: bool,
+    due: bool,
+}
+
 /// Says that the task is gone, however it ended.
 struct Farewell(Arc<Inbox>);
 
@@ -323,6 +358,10 @@ async fn reached(moment: Option<Instant>) {
         Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
     }
+}
+
+fn whole(accepted: &Accepted) -> Event {
+    Event::Progress { staged: accepted.cursor.offset, of: accepted.cursor.offset, entries_max: accepted.entries }
 }
 
 fn progress(following: &Following) -> Option<Event> {

@@ -131,7 +131,9 @@ impl Reader {
     /// The own state is damaged: set it aside, read again from zero, give the net difference once that is verified.
     ///
     /// The highest rank seen stays: damage must not let an older head in.
-    fn rebuild<S: ReaderStore>(&mut self, store: &mut S) -> Result<Step, S::Error> {
+    ///
+    /// Also for a caller whose store finds a row that cannot be read any more.
+    pub fn rebuild<S: ReaderStore>(&mut self, store: &mut S) -> Result<Step, S::Error> {
         if !self.rebuilding {
             store.set_aside()?;
         }

@@ -65,12 +65,23 @@ impl Attempt {
         self.head.as_ref()
     }
 
+    /// How far an asked bitmap has come.
+    pub(super) fn bitmap_through(&self) -> Option<Offset> {
+        match &self.bitmap {
+            BitmapState::Idle => None,
+            BitmapState::Asked { through, .. } => Some(*through),
+        }
+    }
+
     /// A head that was found to descend from `base`.
     pub(super) fn adopt(&mut self, head: SignedHead) {
         self.base = head.cursor();
-        if self.first.is_none() {
-            self.renew_budget(&head);
-            self.first = Some(head.clone());
+        match self.first {
+            None => {
+                self.renew_budget(&head);
+                self.first = Some(head.clone());
+            }
+            Some(_) => self.extend_budget(&head),
         }
         self.head = Some(head);
     }
@@ -78,6 +89,13 @@ impl Attempt {
     /// No more entries at or below this head's offset than it signs.
     pub(super) fn renew_budget(&mut self, head: &SignedHead) {
         self.budget = (head.head().offset, head.head().live_count);
+    }
+
+    /// What is streamed from now on up to this head's offset lives at it; and above the bound before there are only so many offsets.
+    fn extend_budget(&mut self, head: &SignedHead) {
+        let (bound, left) = self.budget;
+        let more = head.head().offset.value().saturating_sub(bound.value());
+        self.budget = (head.head().offset.max(bound), left.saturating_add(more).min(head.head().live_count));
     }
 
     /// Takes one entry at `offset` from the budget; false if the first head does not sign that many.

@@ -35,6 +35,11 @@ impl Reader {
             return None;
         }
         let offsets = RoaringTreemap::deserialize_from(&mut part.live.as_ref()).ok()?;
+        // Bounded by what the owner signed: no more offsets than live entries, none above the head, no part that covers nothing.
+        let covers = part.through <= head.head().offset && (part.last || part.through > part.after);
+        if !covers || live.len().saturating_add(offsets.len()) > head.head().live_count {
+            return None;
+        }
         let fits =
             offsets.min().is_none_or(|low| low > part.after.value()) && offsets.max().is_none_or(|high| high <= part.through.value());
         if !fits {

@@ -10,8 +10,10 @@ mod attempt;
 mod bitmap;
 mod change;
 mod chunk;
+mod denied;
 mod fault;
 mod memory;
+mod reopen;
 mod settle;
 mod state;
 mod store;
@@ -90,6 +92,15 @@ pub enum Step {
     Verdict(Box<Finding>),
 }
 
+/// How far a delta has come; see [`Reader::mark`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    cursor: Cursor,
+    announced: Option<HeadRank>,
+    position: Offset,
+    bitmap: Option<Offset>,
+}
+
 /// A verified delta.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
@@ -153,6 +164,8 @@ impl Reader {
     /// Takes a newer grant from the broker.
     pub fn on_grant<S: ReaderStore>(&mut self, grant: &[u8], key: &NodeKey, store: &mut S) -> Result<Step, S::Error> {
         match Grant::open(grant, key, &self.descriptor) {
+            // An old one again: it would bring back secrets and a locator that are no longer the owner's.
+            Ok(opened) if opened.seed == *self.seed && self.newest_epoch() > Some(opened.epoch) => Ok(Step::Continue),
             Ok(opened) if opened.seed == *self.seed => {
                 self.grant = attachment_hash(grant);
                 self.take_grant(&opened);
@@ -216,11 +229,33 @@ impl Reader {
         self.attempt.as_ref()?.first().map(|head| head.head().live_count)
     }
 
+    fn newest_epoch(&self) -> Option<tidings_proto::Epoch> {
+        self.secrets.last().map(|secret| secret.epoch)
+    }
+
+    /// Whether the broker owes something: a first head, the entries of one that it announced, or a bitmap.
+    pub fn awaits(&self) -> bool {
+        self.attempt.as_ref().is_some_and(|attempt| attempt.head().is_none_or(|head| head.rank() > self.cursor.rank))
+    }
+
+    /// Changes with everything that brings a delta forward, and with nothing else.
+    pub fn mark(&self) -> Mark {
+        let attempt = self.attempt.as_ref();
+        Mark {
+            cursor: self.cursor,
+            announced: attempt.and_then(|attempt| attempt.head()).map(SignedHead::rank),
+            position: self.staging.position,
+            bitmap: attempt.and_then(|attempt| attempt.bitmap_through()),
+        }
+    }
+
     fn take_grant(&mut self, grant: &Grant) {
         let floor = SignedHead::parse(grant.floor_head.clone()).ok();
         if let Some(head) = floor.filter(|head| head.verify(&self.descriptor.signing_key).is_ok() && head.head().queue == self.queue) {
             self.staging.stamp = self.staging.stamp.max(head.rank());
         }
+        let listed = |epoch| self.head.as_ref().is_some_and(|head| head.head().epochs.iter().any(|listed| listed.epoch == epoch));
+        self.secrets.retain(|secret| listed(secret.epoch));
         for secret in &grant.secrets {
             if !self.secrets.iter().any(|known| known.epoch == secret.epoch) {
                 self.secrets.push(secret.clone());

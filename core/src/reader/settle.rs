@@ -159,18 +159,20 @@ impl Reader {
             }
             store.clear_aside()?;
         }
-        hand_out(before, head, store)
+        self.hand_out(before, head, store)
     }
 
     fn remember<S: ReaderStore>(&self, path: &Option<RecordPath>, before: &mut Before, store: &S) -> Result<(), S::Error> {
         let Some(path) = path.as_ref().filter(|path| !before.contains_key(path)) else { return Ok(()) };
         let row = if self.rebuilding { store.aside(path)? } else { store.winner(path)? };
-        before.insert(path.clone(), row.map(|row| (row.offset, row.kind == HeldKind::Value)));
+        // Of a record that is quarantined the application has what it saw before.
+        before.insert(path.clone(), row.map(|row| (row.offset, row.kind != HeldKind::Tombstone)));
         Ok(())
     }
 
-    /// What a verified entry says. One that does not open, or names another path than its birth had, is kept sealed. [P-15]
-    fn opened(&self, row: StagedRow, old: Option<&HeldRow>) -> HeldRow {
+    /// What a verified entry says. One that does not open, or names another path than its birth had, is kept sealed under the
+    /// path that its birth had. [P-15]
+    pub(super) fn opened(&self, row: StagedRow, old: Option<&HeldRow>) -> HeldRow {
         let entry = Entry::decode(&row.entry).ok();
         let term = entry.as_ref().map(|entry| entry.term).unwrap_or_default();
         let mutation = entry.and_then(|entry| open(self.secret(entry.epoch)?, &self.queue, &entry).ok());
@@ -181,7 +183,7 @@ impl Reader {
                 let kind = if mutation.operation == Operation::Delete { HeldKind::Tombstone } else { HeldKind::Value };
                 held(kind, Some(mutation.path.clone()), Bytes::from(mutation.encode()))
             }
-            _ => held(HeldKind::Quarantined, None, row.entry.clone()),
+            _ => held(HeldKind::Quarantined, known.cloned(), row.entry.clone()),
         }
     }
 
@@ -213,29 +215,36 @@ impl Reader {
     }
 }
 
-/// Compares what the application saw with what it sees now.
-fn hand_out<S: ReaderStore>(before: Before, head: &SignedHead, store: &mut S) -> Result<u64, S::Error> {
-    let mut changes = 0;
-    for (path, before) in before {
-        let now = store.winner(&path)?;
-        if let Some(change) = net_change(path, before, now, head) {
-            store.change(change)?;
-            changes += 1;
+impl Reader {
+    /// Compares what the application saw with what it sees now.
+    fn hand_out<S: ReaderStore>(&self, before: Before, head: &SignedHead, store: &mut S) -> Result<u64, S::Error> {
+        let mut changes = 0;
+        for (path, before) in before {
+            let now = store.winner(&path)?;
+            // What the application saw of a record may be lost with the damage: what is deleted now is said once more.
+            let deleted = now.as_ref().is_some_and(|row| row.kind == HeldKind::Tombstone);
+            let lost = self.rebuilding && before.is_none() && deleted;
+            let before = if lost { Some((Offset::ZERO, true)) } else { before };
+            if let Some(change) = net_change(path, before, now, head) {
+                store.change(change)?;
+                changes += 1;
+            }
         }
+        Ok(changes)
     }
-    Ok(changes)
 }
 
 fn net_change(path: RecordPath, before: Option<(Offset, bool)>, now: Option<HeldRow>, head: &SignedHead) -> Option<Change> {
     let existed = before.is_some_and(|(_, existed)| existed);
-    let exists = now.as_ref().is_some_and(|row| row.kind == HeldKind::Value);
     let same = before.map(|(offset, _)| offset) == now.as_ref().map(|row| row.offset);
-    let kind = match (existed, exists) {
-        (false, false) => return None,
-        (true, true) if same => return None,
-        (false, true) => ChangeKind::Create,
-        (true, true) => ChangeKind::Update,
-        (true, false) => ChangeKind::Delete,
+    let kind = match (existed, now.as_ref().map(|row| row.kind)) {
+        // Not readable is not gone: the application keeps what it has until there is something to tell. [P-20]
+        (_, Some(HeldKind::Quarantined)) => return None,
+        (true, Some(HeldKind::Value)) if same => return None,
+        (false, Some(HeldKind::Value)) => ChangeKind::Create,
+        (true, Some(HeldKind::Value)) => ChangeKind::Update,
+        (true, Some(HeldKind::Tombstone) | None) => ChangeKind::Delete,
+        (false, Some(HeldKind::Tombstone) | None) => return None,
     };
     Some(match now {
         Some(row) => Change { path, kind, term: row.term, offset: row.offset, mutation: row.bytes },

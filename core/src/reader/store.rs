@@ -31,7 +31,7 @@ pub struct HeldRow {
     pub digest: EntryDigest,
     /// What it is.
     pub kind: HeldKind,
-    /// Its record; `None` if it could not be read.
+    /// Its record; of a quarantined row the one that its birth had, `None` if it was never read.
     pub path: Option<RecordPath>,
     /// Encoded mutation, or the sealed entry of a quarantined row.
     pub bytes: Bytes,
@@ -66,7 +66,7 @@ pub trait ReaderStore {
     fn remove_held(&mut self, birth: Birth) -> Result<(), Self::Error>;
     /// At most `limit` held rows with a birth above `after`, ascending by birth.
     fn held_after(&self, after: Birth, limit: usize) -> Result<Vec<HeldRow>, Self::Error>;
-    /// The held row of `path` with the highest offset, of those that are `Value` or `Tombstone`.
+    /// The held row of `path` with the highest offset, of whatever kind.
     fn winner(&self, path: &RecordPath) -> Result<Option<HeldRow>, Self::Error>;
     /// Held tombstones and quarantined rows with an offset at or below `floor`.
     fn ending_through(&self, floor: Offset) -> Result<Vec<HeldRow>, Self::Error>;

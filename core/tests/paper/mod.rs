@@ -77,6 +77,12 @@ impl Owner {
         self.sign(SignRequest { changes: drafts, floor, access: AccessChange::default() })
     }
 
+    /// A faulty request: an entry of the record `of` that names `other`.
+    pub fn foreign_path(&self, of: &RecordPath, other: &RecordPath) -> SignRequest {
+        let draft = Draft { mutation: self.mutation(other.clone(), Some("foreign".into())), prior: self.records.get(of).cloned() };
+        SignRequest { changes: vec![draft], ..SignRequest::default() }
+    }
+
     fn floor_step(&self, target: Offset) -> FloorStep {
         let head = self.writer.head().expect("a head").head();
         let target = target.min(head.offset).max(head.floor);
