@@ -63,7 +63,26 @@ pub(crate) fn saved(status: &OwnStatus) -> Failure {
         }
         state => format!("the broker at {place}: {}{detail}", state.words()),
     };
-    Failure::new(error, "").exit(exit(broker.state)).saved()
+    let failure = Failure::new(error, "").exit(exit(broker.state)).saved();
+    match action(broker.state) {
+        Some(action) => Failure { action: action.to_owned(), ..failure },
+        None => failure,
+    }
+}
+
+/// What to do where the next command alone will not publish.
+fn action(state: BrokerState) -> Option<&'static str> {
+    match state {
+        BrokerState::Refused => Some(
+            "do not repeat: it is kept and published once the broker takes it; if it does not admit this node, its operator runs \
+             `tidings broker allow` with what `tidings id` prints here",
+        ),
+        BrokerState::BehindReceipt | BrokerState::UnknownHead | BrokerState::NeedsTransfer => Some(
+            "do not repeat: it is kept; it is published once the broker's operator puts back a copy that is not older than its receipts, \
+             since this version cannot refill a broker",
+        ),
+        _ => None,
+    }
 }
 
 fn is_refusal(state: BrokerState) -> bool {
