@@ -212,11 +212,6 @@ impl ReaderStore for FollowTables<'_> {
         Ok(found)
     }
 
-    fn staged(&self, birth: Birth) -> Result<Option<StagedRow>, StateError> {
-        let row = self.staged.get((&self.queue, birth.value()))?;
-        row.map(|row| rows::decode_staged(birth, row.value())).transpose()
-    }
-
     fn stage(&mut self, row: StagedRow) -> Result<(), StateError> {
         self.staged.insert((&self.queue, row.birth.value()), rows::encode_staged(&row).as_slice())?;
         Ok(())

@@ -108,10 +108,6 @@ impl ReaderStore for MemoryReaderStore {
         Ok(self.held.rows.values().filter(ends).cloned().collect())
     }
 
-    fn staged(&self, birth: Birth) -> Result<Option<StagedRow>, Infallible> {
-        Ok(self.staged.get(&birth).cloned())
-    }
-
     fn stage(&mut self, row: StagedRow) -> Result<(), Infallible> {
         self.staged.insert(row.birth, row);
         Ok(())

@@ -71,8 +71,6 @@ pub trait ReaderStore {
     /// Held tombstones and quarantined rows with an offset at or below `floor`.
     fn ending_through(&self, floor: Offset) -> Result<Vec<HeldRow>, Self::Error>;
 
-    /// The staged row of a birth.
-    fn staged(&self, birth: Birth) -> Result<Option<StagedRow>, Self::Error>;
     /// Adds or replaces a staged row.
     fn stage(&mut self, row: StagedRow) -> Result<(), Self::Error>;
     /// Removes a staged row.
