@@ -48,5 +48,5 @@ pub use publisher::{
     BrokerState, BrokerStatus, FlushError, GrantFailure, OwnStatus, OwnValue, Publisher, PublisherConfig, PublisherError, ReaderStatus,
     ReadersError, Stage, Ticket, TicketError, Write, WriteError,
 };
-pub use state::{State, StateError};
+pub use state::{Row, State, StateError};
 pub use subscriber::{CaughtUp, ChangeId, Event, Follow, FollowError, FollowedValue, Subscriber, SubscriberConfig, VerdictReport};

@@ -73,6 +73,8 @@ labels! {
     ACKNOWLEDGEMENT = "acknowledgement";
     /// Signature: a receipt.
     RECEIPT = "receipt";
+    /// Signature: a pulse.
+    PULSE = "pulse";
     /// Signature: proof of a key on a connection. [P-18]
     PROOF = "proof";
     /// Signature and hash: an invitation.

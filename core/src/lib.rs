@@ -26,6 +26,7 @@ pub mod mutation; // what happened to a record
 mod object_laws;
 pub mod path; // what a record is called
 pub mod pseudonym; // what a broker knows a reader by
+pub mod pulse; // what an owner says between heads
 pub mod queue; // descriptor and id
 pub mod reader; // verifies what a broker says
 pub mod receipt; // what a broker says it has
@@ -55,6 +56,7 @@ pub use line::LineError;
 pub use mutation::{Mutation, ObjectKey, ObjectReference, Operation};
 pub use path::{PathError, RecordPath};
 pub use pseudonym::PseudonymKey;
+pub use pulse::Pulse;
 pub use queue::QueueDescriptor;
 pub use reader::{Reader, ReaderStore, Step, Verdict};
 pub use receipt::{Receipt, ReceiptKey};

@@ -5,7 +5,7 @@
 /// Longest frame before a key was proven.
 pub const FRAME_BYTES_MAX_UNPROVEN: usize = 4 * 1024;
 /// Longest frame of any kind.
-pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub const FRAME_BYTES_MAX: usize = 9 * 1024 * 1024;
 /// Entries in one publish.
 pub const PUBLISH_ENTRIES_MAX: usize = 4_096;
 /// Sum of the encoded entries of one publish.
@@ -15,7 +15,7 @@ pub const PUBLISH_PURGED_MAX: usize = 65_536;
 /// Access rows changed by one publish.
 pub const PUBLISH_ACCESS_MAX: usize = 2_048;
 /// Sum of the attachments of one publish.
-pub const PUBLISH_ATTACHMENT_BYTES_MAX: usize = 3 * 1024 * 1024;
+pub const PUBLISH_ATTACHMENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// One encoded entry.
 pub const ENTRY_BYTES_MAX: usize = 16 * 1024;
 /// One signed head.
@@ -64,5 +64,11 @@ pub const ADDRESSES_MAX: usize = 16;
 pub const ADDRESS_BYTES_MAX: usize = 512;
 /// One storage locator as text.
 pub const LOCATOR_BYTES_MAX: usize = 1_024;
+/// Value of a record in storage.
+pub const OBJECT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Head hashes in one part of a transfer.
+pub const TRANSFER_HISTORY_MAX: usize = 4_096;
+/// Entries that one transfer may bring, in all its parts.
+pub const TRANSFER_ENTRIES_MAX: usize = 1_000_000;
 /// Name a person gives to a node.
 pub const NAME_BYTES_MAX: usize = 64;

@@ -5,8 +5,8 @@
 //! | stream | client sends | broker answers |
 //! | --- | --- | --- |
 //! | control, the first of a connection | `Hello`, then `Prove` as often as needed | `Welcome`; `Proven` or `Refused` for each |
-//! | publish, one for each queue | `Open`, then `Publish`, `AskReaders`, pipelined | `Standing`; then `Receipt`, `Readers` or `Refused`, in order |
-//! | subscription, one for each queue and reader | `Subscribe`, then `AskBitmap`, `Acknowledge` | `Grant`?, `Announce`, then `Chunk`s, `Announce`s, `Bitmap`s, `Acknowledged`s |
+//! | publish, one for each queue | `Open`, then `Publish`, `AskReaders`, `Transfer`, pipelined; `Pulse` | `Standing`; then `Receipt`, `Readers` or `Refused`, in order; a `Pulse` has no answer, a transfer one |
+//! | subscription, one for each queue and reader | `Subscribe`, then `AskBitmap`, `Acknowledge` | `Grant`?, `Announce`, then `Chunk`s, `Announce`s, `Bitmap`s, `Acknowledged`s, `Pulse`s |
 
 use bytes::Bytes;
 
@@ -32,6 +32,10 @@ pub enum Request {
     AskBitmap,
     /// A signed acknowledgement.
     Acknowledge(Bytes),
+    /// A signed pulse, on a publish stream. It is passed on to readers and not answered. [P-16]
+    Pulse(Bytes),
+    /// One part of a state transfer, on a publish stream. Only the last part is answered. [P-10]
+    Transfer(Transfer),
 }
 
 /// Broker to client.
@@ -59,6 +63,8 @@ pub enum Reply {
     Acknowledged(HeadRank),
     /// The request was not carried out.
     Refused(Refusal),
+    /// The owner's newest pulse. [P-16]
+    Pulse(Bytes),
 }
 
 /// Greeting of a client.
@@ -127,6 +133,30 @@ pub struct Publish {
     pub access_removed: Vec<Pseudonym>,
     /// Grants and owner's copies that the rows name by hash.
     pub attachments: Vec<Bytes>,
+}
+
+/// One part of a state transfer: what takes a broker from the head it stands at to the owner's newest, in one step. [P-10]
+///
+/// Parts come in order on one publish stream, nothing but pulses between them. The broker applies all of them or none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transfer {
+    /// Hashes of the heads after the one that stands, ascending, without the new head's own; at most
+    /// [`TRANSFER_HISTORY_MAX`](crate::caps::TRANSFER_HISTORY_MAX) in a part.
+    pub history: Vec<[u8; 32]>,
+    /// `live` covers offsets above `after` ...
+    pub after: Offset,
+    /// ... up to and including this one, at most the offset of the head that stands.
+    pub through: Offset,
+    /// Offsets up to `through` that are still live at the new head; 64-bit roaring bitmap in its portable format; empty for none.
+    pub live: Bytes,
+    /// Encoded entries above the offset of the head that stands that are live at the new head, ascending over all parts.
+    pub entries: Vec<Bytes>,
+    /// Grants and owner's copies that the rows name.
+    pub attachments: Vec<Bytes>,
+    /// The signed new head, verbatim: this is the last part. Empty in all others.
+    pub head: Bytes,
+    /// The whole access list at the new head, encoded, ascending by pseudonym; only in the last part.
+    pub rows: Vec<Bytes>,
 }
 
 /// Access rows and acknowledgements of a queue, for its owner.

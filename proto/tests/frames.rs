@@ -161,7 +161,10 @@ fn every_cap_of_a_publish_holds() {
         Publish { access_put: vec![zeros(caps::ACCESS_ROW_BYTES_MAX + 1)], ..empty_publish() },
         Publish { access_removed: vec![Pseudonym::ZERO; caps::PUBLISH_ACCESS_MAX + 1], ..empty_publish() },
         Publish { attachments: vec![zeros(caps::ATTACHMENT_BYTES_MAX + 1)], ..empty_publish() },
-        Publish { attachments: vec![zeros(caps::ATTACHMENT_BYTES_MAX); 193], ..empty_publish() },
+        Publish {
+            attachments: vec![zeros(caps::ATTACHMENT_BYTES_MAX); caps::PUBLISH_ATTACHMENT_BYTES_MAX / caps::ATTACHMENT_BYTES_MAX + 1],
+            ..empty_publish()
+        },
     ];
     for (number, case) in cases.into_iter().enumerate() {
         assert!(too_large(decoded(case)), "case {number}");

@@ -2,6 +2,7 @@
 //!
 //! The file holds secrets (epoch secrets, pseudonym seeds, what was written), so only its owner may read it.
 
+mod beside; // rows of the layer above
 mod claim;
 mod error;
 mod follows;
@@ -10,6 +11,8 @@ mod reader_store;
 mod rows;
 mod tables;
 
+pub(crate) use beside::put_rows;
+pub use beside::{KeyAndValue, Row};
 pub(crate) use claim::{Claim, Claimed};
 pub use error::StateError;
 pub(crate) use follows::{About, FollowStep, FollowView};
@@ -24,7 +27,7 @@ use std::sync::Arc;
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
 
 /// Layout of the tables. A file with a higher number is refused by name; an older one is migrated at opening.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The durable state of one node. Clones are handles to the same one.
 #[derive(Clone)]
@@ -74,6 +77,7 @@ impl State {
     fn check_format(&self) -> Result<(), StateError> {
         match self.read(tables::format)? {
             FORMAT => Ok(()),
+            1 => tables::migrate_1(&self.database),
             found if found > FORMAT => Err(StateError::TooNew { found }),
             found => Err(StateError::Damaged(format!("there never was a format {found}"))),
         }

@@ -22,6 +22,7 @@
 //! | `follow/ending` | queue, offset, birth | - (held tombstones and quarantined rows) |
 //! | `follow/staged` | queue, birth | staged row |
 //! | `follow/changes` | queue, path | change that the application has not acknowledged |
+//! | `beside` | table, key | value; rows of the layer above |
 
 use redb::{Database, ReadTransaction, TableDefinition, WriteTransaction};
 
@@ -45,6 +46,9 @@ pub(super) const RECEIPTS: Rows<Queue> = Rows::new("own/receipts");
 pub(super) const ACKNOWLEDGEMENTS: Rows<Queue> = Rows::new("own/acknowledgements");
 pub(super) const INVITATIONS: TableDefinition<'static, Queue, &str> = TableDefinition::new("own/invitations");
 
+/// Rows of the layer above: table and key to value.
+pub(super) const BESIDE: Rows<(&str, &[u8])> = Rows::new("beside");
+
 pub(super) const ABOUT: Rows<Queue> = Rows::new("follow/about");
 pub(super) const READER: Rows<Queue> = Rows::new("follow/reader");
 pub(super) const HELD: Rows<(Queue, u64)> = Rows::new("follow/held");
@@ -59,9 +63,15 @@ pub(super) const CHANGES: Rows<(Queue, &str)> = Rows::new("follow/changes");
 pub(super) fn create(database: &Database) -> Result<(), StateError> {
     let transaction = database.begin_write()?;
     transaction.open_table(FORMATS)?.insert((), FORMAT)?;
+    transaction.open_table(BESIDE)?;
     create_own(&transaction)?;
     create_followed(&transaction)?;
     Ok(transaction.commit()?)
+}
+
+/// Brings a file of format 1 to this one: the tables it lacks.
+pub(super) fn migrate_1(database: &Database) -> Result<(), StateError> {
+    create(database)
 }
 
 fn create_own(transaction: &WriteTransaction) -> Result<(), StateError> {

@@ -216,7 +216,7 @@ fn take_frame(
         Reply::Announce(announce) => reader.on_announce(&announce, tables)?,
         Reply::Chunk(chunk) => reader.on_chunk(&chunk, tables)?,
         Reply::Bitmap(part) => reader.on_bitmap(&part, tables)?,
-        Reply::Acknowledged(_) => Step::Continue,
+        Reply::Acknowledged(_) | Reply::Pulse(_) => Step::Continue,
         Reply::Refused(refusal) => {
             outcome.end = Some(End::Refused(refusal));
             return Ok(());

@@ -24,6 +24,7 @@ impl From<&Reply> for schema::Reply {
             Reply::Bitmap(bitmap) => Kind::Bitmap(bitmap_out(bitmap)),
             Reply::Acknowledged(rank) => Kind::Acknowledged(schema::Acknowledged { rank: rank_out(*rank) }),
             Reply::Refused(refusal) => Kind::Refused(refused_out(refusal)),
+            Reply::Pulse(pulse) => Kind::Pulse(schema::Pulse { pulse: pulse.clone() }),
         };
         Self { kind: Some(kind) }
     }
@@ -45,6 +46,7 @@ impl TryFrom<schema::Reply> for Reply {
             Kind::Bitmap(bitmap) => Self::Bitmap(bitmap_in(bitmap)?),
             Kind::Acknowledged(acknowledged) => Self::Acknowledged(rank(acknowledged.rank)),
             Kind::Refused(refused) => Self::Refused(refused_in(refused)?),
+            Kind::Pulse(pulse) => Self::Pulse(bytes(pulse.pulse, caps::SIGNED_BYTES_MAX, "pulse")?),
         })
     }
 }

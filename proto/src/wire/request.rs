@@ -4,7 +4,7 @@ use super::FrameError;
 use super::bounded::{array, bytes, count, cut, hash_or_nothing, list, name_out, names, owned, sum, text};
 use super::schema::{self, request::Kind};
 use crate::caps;
-use crate::frames::{Hello, Open, Prove, Publish, Request, Subscribe};
+use crate::frames::{Hello, Open, Prove, Publish, Request, Subscribe, Transfer};
 use crate::ids::{HeadNumber, Offset, Pseudonym, QueueId, VerifyingKey};
 
 impl From<&Request> for schema::Request {
@@ -18,6 +18,8 @@ impl From<&Request> for schema::Request {
             Request::Subscribe(subscribe) => Kind::Subscribe(subscribe_out(subscribe)),
             Request::AskBitmap => Kind::AskBitmap(schema::AskBitmap {}),
             Request::Acknowledge(signed) => Kind::Acknowledge(schema::Acknowledge { acknowledgement: signed.clone() }),
+            Request::Pulse(pulse) => Kind::Pulse(schema::Pulse { pulse: pulse.clone() }),
+            Request::Transfer(part) => Kind::Transfer(transfer_out(part)),
         };
         Self { kind: Some(kind) }
     }
@@ -36,6 +38,8 @@ impl TryFrom<schema::Request> for Request {
             Kind::Subscribe(subscribe) => Self::Subscribe(subscribe_in(subscribe)?),
             Kind::AskBitmap(_) => Self::AskBitmap,
             Kind::Acknowledge(signed) => Self::Acknowledge(bytes(signed.acknowledgement, caps::SIGNED_BYTES_MAX, "acknowledgement")?),
+            Kind::Pulse(pulse) => Self::Pulse(bytes(pulse.pulse, caps::SIGNED_BYTES_MAX, "pulse")?),
+            Kind::Transfer(part) => Self::Transfer(transfer_in(part)?),
         })
     }
 }
@@ -90,5 +94,33 @@ fn subscribe_in(subscribe: schema::Subscribe) -> Result<Subscribe, FrameError> {
         cursor: HeadNumber::new(subscribe.cursor),
         position: Offset::new(subscribe.position),
         grant: hash_or_nothing(subscribe.grant, "grant")?,
+    })
+}
+
+fn transfer_out(part: &Transfer) -> schema::Transfer {
+    schema::Transfer {
+        history: part.history.iter().map(name_out).collect(),
+        after: part.after.value(),
+        through: part.through.value(),
+        live: part.live.clone(),
+        entries: part.entries.clone(),
+        attachments: part.attachments.clone(),
+        head: part.head.clone(),
+        rows: part.rows.clone(),
+    }
+}
+
+fn transfer_in(part: schema::Transfer) -> Result<Transfer, FrameError> {
+    sum(&part.entries, caps::PUBLISH_BYTES_MAX, "entries")?;
+    sum(&part.attachments, caps::PUBLISH_ATTACHMENT_BYTES_MAX, "attachments")?;
+    Ok(Transfer {
+        history: names(part.history, caps::TRANSFER_HISTORY_MAX, "history")?,
+        after: Offset::new(part.after),
+        through: Offset::new(part.through),
+        live: bytes(part.live, caps::BITMAP_BYTES_MAX, "bitmap")?,
+        entries: list(part.entries, caps::PUBLISH_ENTRIES_MAX, caps::ENTRY_BYTES_MAX, "entries")?,
+        attachments: list(part.attachments, 2 * caps::PUBLISH_ACCESS_MAX, caps::ATTACHMENT_BYTES_MAX, "attachments")?,
+        head: owned(&part.head, caps::HEAD_BYTES_MAX, "head")?,
+        rows: list(part.rows, caps::READERS_MAX, caps::ACCESS_ROW_BYTES_MAX, "access rows")?,
     })
 }

@@ -1,7 +1,7 @@
 //! One frame of each kind, with every field set.
 
 use bytes::Bytes;
-use tidings_proto::frames::{Announce, Bitmap, Chunk, Hello, Limits, Open, Prove, Publish, Readers, Subscribe, Welcome};
+use tidings_proto::frames::{Announce, Bitmap, Chunk, Hello, Limits, Open, Prove, Publish, Readers, Subscribe, Transfer, Welcome};
 use tidings_proto::{HeadNumber, HeadRank, Offset, Pseudonym, QueueId, Refusal, RefusalCode, Reply, Request, Term, VerifyingKey};
 
 /// A rank with two different numbers.
@@ -30,6 +30,16 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         position: Offset::new(200),
         grant: Bytes::from_static(&[3; 32]),
     };
+    let transfer = Transfer {
+        history: vec![[7; 32]],
+        after: Offset::new(1),
+        through: Offset::new(300),
+        live: bytes("bitmap"),
+        entries: vec![bytes("one"), bytes("two")],
+        attachments: vec![bytes("grant")],
+        head: bytes("head"),
+        rows: vec![bytes("row")],
+    };
     vec![
         ("hello", Request::Hello(Hello { software: "tidings 1".into() })),
         ("prove", Request::Prove(Prove { key: VerifyingKey::new([1; 32]), signature: [2; 64] })),
@@ -39,6 +49,8 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("subscribe", Request::Subscribe(subscribe)),
         ("ask_bitmap", Request::AskBitmap),
         ("acknowledge", Request::Acknowledge(bytes("signed"))),
+        ("pulse", Request::Pulse(bytes("pulse"))),
+        ("transfer", Request::Transfer(transfer)),
     ]
 }
 
@@ -69,5 +81,6 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
         ("bitmap", Reply::Bitmap(bitmap)),
         ("acknowledged", Reply::Acknowledged(rank())),
         ("refused", Reply::Refused(refusal)),
+        ("newest_pulse", Reply::Pulse(bytes("pulse"))),
     ]
 }
