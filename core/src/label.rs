@@ -83,6 +83,20 @@ labels! {
     KEY_FILE = "key-file";
     /// Hash: checksum of a key file.
     KEY_FILE_CHECKSUM = "key-file-checksum";
+    /// Derived key: sealing key of an object in storage.
+    OBJECT_KEY = "object-key";
+    /// Associated data of a segment of a sealed object.
+    OBJECT_SEGMENT = "object-segment";
+    /// Hash: id of a sealed object.
+    OBJECT = "object";
+    /// Hash: a segment of live entries in storage.
+    STORAGE_SEGMENT = "storage-segment";
+    /// Hash: a bitmap of live offsets in storage.
+    STORAGE_LIVE = "storage-live";
+    /// Hash: a run of head hashes in storage.
+    STORAGE_HISTORY = "storage-history";
+    /// Hash: an access list in storage.
+    STORAGE_ACCESS = "storage-access";
     /// Derived stream: randomness expanded from a seed.
     ENTROPY = "entropy";
 }
@@ -115,7 +129,8 @@ impl Label {
         key.verify_strict(&self.message(message), &Signature::from_bytes(signature)).is_ok()
     }
 
-    fn hasher(self, parts: &[&[u8]]) -> blake3::Hasher {
+    /// The same, to be continued.
+    pub(crate) fn hasher(self, parts: &[&[u8]]) -> blake3::Hasher {
         let mut hasher = blake3::Hasher::new_derive_key(self.0);
         for part in parts {
             hasher.update(part);

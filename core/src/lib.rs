@@ -31,8 +31,10 @@ pub mod queue; // descriptor and id
 pub mod reader; // verifies what a broker says
 pub mod receipt; // what a broker says it has
 pub mod seal; // mutation to entry and back
+pub mod sealed_object; // values in storage
 pub mod set_hash; // commitment to a set
 pub mod signed; // body and signature
+pub mod storage_index; // a queue in storage
 pub mod version; // which change of a record is later
 pub mod writer; // signs what the owner does
 
@@ -61,7 +63,11 @@ pub use queue::QueueDescriptor;
 pub use reader::{Reader, ReaderStore, Step, Verdict};
 pub use receipt::{Receipt, ReceiptKey};
 pub use seal::{OpenError, Place, SealError};
+pub use sealed_object::{ObjectError, ObjectHasher, ObjectOpener, ObjectSealer, ValueHasher};
 pub use set_hash::{SetHash, SetKind};
 pub use signed::SignedError;
+pub use storage_index::{
+    AccessPart, HistoryRun, LivePart, Part, PartError, PartReference, RunReference, Segment, SegmentReference, StorageHead,
+};
 pub use version::Version;
 pub use writer::{Writer, WriterError};

@@ -135,7 +135,7 @@ fn unpad(plaintext: &[u8]) -> Result<&[u8], DecodeError> {
 
 /// Padmé (Nikitin et al., "Reducing Metadata Leakage from Encrypted Files and Communication with PURBs", 2019, section 4):
 /// a length tells at most log log of its bits; the overhead stays below 12 percent. Never below [`PADDED_BYTES_MIN`].
-fn padded_bytes(bytes: usize) -> usize {
+pub(crate) fn padded_bytes(bytes: usize) -> usize {
     let bytes = bytes.max(PADDED_BYTES_MIN);
     let exponent = bytes.ilog2();
     let kept = exponent.ilog2() + 1;

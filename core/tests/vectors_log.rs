@@ -7,8 +7,8 @@ mod vector_file;
 
 use bytes::Bytes;
 use tidings_core::{
-    Acknowledgement, Cursor, Entry, EpochCommitment, Frontier, Head, NodeIndex, NodeKey, Object, ProofPlan, PseudonymKey, QueueDescriptor,
-    QueueState, Receipt, ReceiptKey, SetHash, SetKind, SignedHead, Version, WriterId, verify_inclusion,
+    Acknowledgement, Cursor, Entry, EpochCommitment, Frontier, Head, NodeIndex, NodeKey, Object, ProofPlan, PseudonymKey, Pulse,
+    QueueDescriptor, QueueState, Receipt, ReceiptKey, SetHash, SetKind, SignedHead, Version, WriterId, verify_inclusion,
 };
 use tidings_proto::{Birth, Epoch, HeadHash, HeadNumber, HeadRank, Offset, QueueId, Term, Timestamp};
 use vector_file::VectorFile;
@@ -96,6 +96,23 @@ fn receipts_are_as_published() {
     let fields = [("version", 1), ("queue", 32), ("term", 8), ("number", 8), ("head hash", 32), ("since, ms", 8), ("signature", 64)];
     file.object("receipt", &signed, &fields);
     file.check("receipt.txt");
+}
+
+/// [P-16]
+#[test]
+fn pulses_are_as_published() {
+    let key = NodeKey::from_seed([1; 32]);
+    let (time, next) = (Timestamp::new(1_700_000_000_000), Timestamp::new(1_700_000_180_000));
+    let pulse = Pulse { queue: descriptor().id(), rank: rank(1, 2), head: HeadHash::new([4; 32]), time, next };
+    let signed = pulse.sign(&key);
+    assert_eq!(Pulse::verify(&signed, &key.verifying_key()), Ok(pulse));
+    let mut file = file("Pulse");
+    file.note("The owner's node key has the seed of 32 bytes 01. Signature = S(node key, \"tidings/1/pulse\", all before it).");
+    file.value("verifying_key", key.verifying_key().bytes());
+    let fields =
+        [("version", 1), ("queue", 32), ("term", 8), ("number", 8), ("head hash", 32), ("time, ms", 8), ("next, ms", 8), ("signature", 64)];
+    file.object("pulse", &signed, &fields);
+    file.check("pulse.txt");
 }
 
 fn entry() -> Entry {

@@ -10,7 +10,8 @@ mod vector_file;
 
 use paper::{Owner, PaperBroker, Session, path};
 use tidings_core::key::NodeKey;
-use tidings_core::reader::{Evidence, MemoryReaderStore};
+use tidings_core::pulse::Pulse;
+use tidings_core::reader::{Evidence, MemoryReaderStore, PulseTaken};
 use tidings_core::{Object, Reader, Step, Verdict, Writer};
 use tidings_proto::frames::Reply;
 use tidings_proto::{Birth, EntryDigest, HeadNumber, HeadRank, Offset, Term, Timestamp};
@@ -57,16 +58,36 @@ fn the_writers_row_is_as_published_and_opens() {
     assert_eq!(Writer::decode(&row).expect("an own row").encode(), row);
 }
 
-/// [P-15] What a reader decides by is one durable row.
+/// [P-15] [P-16] What a reader decides by is one durable row.
 #[test]
 fn the_readers_row_is_as_published_and_opens() {
-    let (_, reader) = pair();
+    let (owner, mut reader) = pair();
+    let head = owner.writer.head().expect("signed");
+    let (time, next) = (Timestamp::new(2_000), Timestamp::new(182_000));
+    let pulse = Pulse { queue: reader.queue(), rank: head.rank(), head: head.hash(), time, next };
+    assert_eq!(reader.on_pulse(&pulse.sign(&owner.key), time), PulseTaken::Heard);
     let row = reader.encode();
     let mut file = VectorFile::new("Durable row of a reader");
     file.note(SETUP);
+    file.note("Then it took a pulse. A row of version 1 (reader.txt) ends before the ancestor's head and the pulse.");
     file.value("reader", &row);
-    file.check("reader.txt");
+    file.check("reader-2.txt");
     assert_eq!(Reader::decode(&row).expect("an own row").encode(), row);
+}
+
+/// [P-20] What a build wrote before there were pulses opens, and is written as a row of today.
+#[test]
+fn a_readers_row_of_version_1_opens() {
+    let (_, reader) = pair();
+    let row = reader.encode();
+    let absent = [0; 8]; // no ancestor, no pulse
+    let fields = row.strip_prefix(&[2]).and_then(|row| row.strip_suffix(&absent)).expect("a row of version 2");
+    let first = [&[1], fields].concat();
+    let mut file = VectorFile::new("Durable row of a reader");
+    file.note(SETUP);
+    file.value("reader", &first);
+    file.check("reader.txt");
+    assert_eq!(Reader::decode(&first).expect("an old row").encode(), row);
 }
 
 /// [P-14] Evidence is a file that others can read.

@@ -63,12 +63,28 @@ pub const ADDRESSES_MAX: usize = 16;
 /// One broker address as text.
 pub const ADDRESS_BYTES_MAX: usize = 512;
 /// One storage locator as text.
-pub const LOCATOR_BYTES_MAX: usize = 1_024;
+pub const LOCATOR_BYTES_MAX: usize = 512;
 /// Value of a record in storage.
 pub const OBJECT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Head hashes in one part of a transfer.
 pub const TRANSFER_HISTORY_MAX: usize = 4_096;
+/// Serialized bitmap in one part of a transfer: small, since a few bytes of it can stand for many offsets.
+pub const TRANSFER_LIVE_BYTES_MAX: usize = 128 * 1024;
 /// Entries that one transfer may bring, in all its parts.
 pub const TRANSFER_ENTRIES_MAX: usize = 1_000_000;
 /// Name a person gives to a node.
 pub const NAME_BYTES_MAX: usize = 64;
+/// Head object of a queue in storage.
+pub const STORAGE_HEAD_BYTES_MAX: usize = 1024 * 1024;
+/// Segments that a head object in storage names.
+pub const STORAGE_SEGMENTS_MAX: usize = 8_192;
+/// Runs of head hashes that a head object in storage names.
+pub const STORAGE_RUNS_MAX: usize = 4_096;
+/// One segment of live entries in storage.
+pub const STORAGE_SEGMENT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bitmap of all live offsets of a queue in storage.
+pub const STORAGE_LIVE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Head hashes in one run in storage.
+pub const STORAGE_RUN_HASHES_MAX: usize = 65_536;
+/// Access rows and attachments of a queue in storage: every reader's grant and owner's copy at their longest.
+pub const STORAGE_ACCESS_BYTES_MAX: usize = 2 * READERS_MAX * (ATTACHMENT_BYTES_MAX + ACCESS_ROW_BYTES_MAX);

@@ -13,6 +13,15 @@ use crate::set_hash::{SetHash, SetKind};
 
 type Leaf = Option<([u8; 32], Vec<[u8; 32]>)>;
 
+/// What is to be kept as evidence.
+struct Found {
+    verdict: Verdict,
+    detail: String,
+    fault: Option<Fault>,
+    announced: Vec<Bytes>,
+    leaf: Leaf,
+}
+
 impl Reader {
     /// What a connection sent contradicts itself or the owner's signature.
     ///
@@ -22,7 +31,9 @@ impl Reader {
         let broker = self.attempt.as_ref().map(|attempt| attempt.broker.clone()).unwrap_or_default();
         if self.suspect.as_ref() == Some(&broker) {
             let newest = self.attempt.as_ref().and_then(|attempt| attempt.head()).cloned();
-            return self.find(Verdict::Withheld, &fault.to_string(), newest.as_ref(), None, store);
+            let announced = self.announcements(newest.as_ref());
+            let found = Found { verdict: Verdict::Withheld, detail: fault.to_string(), fault: Some(fault), announced, leaf: None };
+            return self.find(found, store);
         }
         if !self.own_state_matches(store)? {
             return self.rebuild(store);
@@ -42,14 +53,39 @@ impl Reader {
         leaf: Leaf,
         store: &mut S,
     ) -> Result<Step, S::Error> {
-        self.find(verdict, detail, Some(head), leaf, store)
+        let announced = self.announcements(Some(head));
+        self.find(Found { verdict, detail: detail.to_owned(), fault: None, announced, leaf }, store)
+    }
+
+    /// Reads a signed head that somebody else than a broker shows; `None` if the owner did not sign it for this queue.
+    pub fn witnessed(&self, bytes: &Bytes) -> Option<SignedHead> {
+        let head = SignedHead::parse(bytes.clone()).ok()?;
+        let owned = head.head().queue == self.queue && head.verify(&self.descriptor.signing_key).is_ok();
+        owned.then_some(head)
+    }
+
+    /// The broker had its time to show `witnessed`, which is newer than all that it announced. [P-21]
+    pub fn on_overdue<S: ReaderStore>(&mut self, witnessed: &SignedHead, store: &mut S) -> Result<Step, S::Error> {
+        let newest = self.attempt.as_ref().and_then(|attempt| attempt.head());
+        let announced = newest.into_iter().chain([witnessed]).map(|head| head.bytes().clone()).collect();
+        let detail = "the owner's storage shows a newer head, and this broker did not in all the time it had".to_owned();
+        self.find(Found { verdict: Verdict::Withheld, detail, fault: None, announced, leaf: None }, store)
+    }
+
+    /// The broker says that it cannot serve what it announced or owes, since its storage is damaged.
+    pub fn on_damaged<S: ReaderStore>(&mut self, words: &str, store: &mut S) -> Result<Step, S::Error> {
+        let newest = self.attempt.as_ref().and_then(|attempt| attempt.head()).cloned();
+        let announced = self.announcements(newest.as_ref());
+        let words: String = words.chars().take(TEXT_BYTES_MAX / 8).collect();
+        let detail = format!("the broker says that its storage of this queue is damaged: {words}");
+        self.find(Found { verdict: Verdict::Withheld, detail, fault: None, announced, leaf: None }, store)
     }
 
     /// A version this build does not know is nobody's fault. [P-20]
     pub(super) fn too_new(&mut self, object: &str) -> Step {
         self.attempt = None;
         let detail = format!("the broker sent a newer version of: {object}; this build is too old for the queue");
-        Step::Verdict(Box::new(Finding { verdict: Verdict::TooNew, detail, evidence: None }))
+        Step::Verdict(Box::new(Finding { verdict: Verdict::TooNew, detail, fault: None, evidence: None }))
     }
 
     pub(super) fn drop_staging<S: ReaderStore>(&mut self, store: &mut S) -> Result<(), S::Error> {
@@ -57,34 +93,27 @@ impl Reader {
         store.clear_staged()
     }
 
-    fn find<S: ReaderStore>(
-        &mut self,
-        verdict: Verdict,
-        detail: &str,
-        head: Option<&SignedHead>,
-        leaf: Leaf,
-        store: &mut S,
-    ) -> Result<Step, S::Error> {
+    /// The first head of this connection and `last`.
+    fn announcements(&self, last: Option<&SignedHead>) -> Vec<Bytes> {
+        let first = self.attempt.as_ref().and_then(|attempt| attempt.first());
+        let mut announced: Vec<Bytes> = [first, last].into_iter().flatten().map(|head| head.bytes().clone()).collect();
+        announced.dedup();
+        announced
+    }
+
+    fn find<S: ReaderStore>(&mut self, found: Found, store: &mut S) -> Result<Step, S::Error> {
         if !self.own_state_matches(store)? {
             return self.rebuild(store);
         }
-        let evidence = self.evidence(verdict, detail, head, leaf, store)?;
+        let (verdict, detail, fault) = (found.verdict, found.detail.clone(), found.fault.clone());
+        let evidence = Some(self.evidence(found, store)?);
         self.drop_staging(store)?;
         self.attempt = None;
-        Ok(Step::Verdict(Box::new(Finding { verdict, detail: detail.to_owned(), evidence: Some(evidence) })))
+        Ok(Step::Verdict(Box::new(Finding { verdict, detail, fault, evidence })))
     }
 
-    fn evidence<S: ReaderStore>(
-        &self,
-        verdict: Verdict,
-        detail: &str,
-        head: Option<&SignedHead>,
-        leaf: Leaf,
-        store: &S,
-    ) -> Result<Evidence, S::Error> {
-        let first = self.attempt.as_ref().and_then(|attempt| attempt.first());
-        let mut announced: Vec<Bytes> = [first, head].into_iter().flatten().map(|head| head.bytes().clone()).collect();
-        announced.dedup();
+    fn evidence<S: ReaderStore>(&self, found: Found, store: &S) -> Result<Evidence, S::Error> {
+        let verified = self.head.as_ref().or(self.ancestor.as_ref());
         let broker = self.attempt.as_ref().map(|attempt| attempt.broker.as_str()).unwrap_or_default();
         let mut staged = Vec::new();
         let mut after = Birth::ZERO;
@@ -95,14 +124,14 @@ impl Reader {
             staged.extend(rows.iter().map(|row| (row.offset, row.birth, row.digest)));
         }
         Ok(Evidence {
-            verdict,
+            verdict: found.verdict,
             broker: broker.chars().take(TEXT_BYTES_MAX / 4).collect(),
-            as_of: self.head.as_ref().map(|head| head.head().time).unwrap_or_default(),
-            detail: detail.to_owned(),
+            as_of: verified.map(|head| head.head().time).unwrap_or_default(),
+            detail: found.detail,
             descriptor: self.descriptor.clone(),
-            verified: self.head.as_ref().map(|head| head.bytes().clone()).unwrap_or_default(),
-            announced,
-            leaf,
+            verified: verified.map(|head| head.bytes().clone()).unwrap_or_default(),
+            announced: found.announced,
+            leaf: found.leaf,
             staged,
             stamp: self.staging.stamp,
         })
@@ -130,7 +159,8 @@ impl Reader {
 
     /// The own state is damaged: set it aside, read again from zero, give the net difference once that is verified.
     ///
-    /// The highest rank seen stays: damage must not let an older head in.
+    /// The highest rank seen stays: damage must not let an older head in. The verified head stays as an ancestor: damage must
+    /// not make a fork look like a beginning.
     ///
     /// Also for a caller whose store finds a row that cannot be read any more.
     pub fn rebuild<S: ReaderStore>(&mut self, store: &mut S) -> Result<Step, S::Error> {
@@ -139,7 +169,9 @@ impl Reader {
         }
         self.rebuilding = true;
         self.cursor = Cursor::start(&self.queue);
-        self.head = None;
+        // What of it the owner did not sign proves nothing.
+        let verified = self.head.take().filter(|head| head.verify(&self.descriptor.signing_key).is_ok());
+        self.ancestor = verified.or(self.ancestor.take());
         self.live = SetHash::new(SetKind::Live);
         self.live_count = 0;
         self.attempt = None;

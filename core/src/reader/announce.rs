@@ -33,21 +33,22 @@ impl Reader {
         }
         let Some(attempt) = &self.attempt else { return self.contradiction(Fault::OutOfTurn("a head"), store) };
         match attempt.head().map(SignedHead::rank) {
-            None => self.first_head(head, announce, store),
+            None => self.first_head(head, announce, attempt.base, store),
             Some(last) if head.rank() > last => self.next_head(head, announce, store),
             Some(_) => self.contradiction(Fault::HeadOrder, store),
         }
     }
 
-    fn first_head<S: ReaderStore>(&mut self, head: SignedHead, announce: &Announce, store: &mut S) -> Result<Step, S::Error> {
+    /// `base` is the verified head, also while the set that it signs is read again.
+    fn first_head<S: ReaderStore>(&mut self, head: SignedHead, announce: &Announce, base: Cursor, store: &mut S) -> Result<Step, S::Error> {
         // An older signed head is no lie: the broker may have been restored, or lag. [P-14]
         if head.rank() < self.cursor.rank.max(self.staging.stamp) {
             return Ok(Step::Behind);
         }
-        match descent(&head, &self.cursor, announce) {
+        match descent(&head, &base, announce) {
             Descent::Proven => self.adopt_first(head, store),
             Descent::Unproven => self.contradiction(Fault::Proof, store),
-            Descent::Other(leaf) if head.rank().term == self.cursor.rank.term => self.accuse(
+            Descent::Other(leaf) if head.rank().term == base.rank.term => self.accuse(
                 Verdict::Forked,
                 "the owner's key signed two heads of one number",
                 &head,

@@ -13,6 +13,7 @@ mod chunk;
 mod denied;
 mod fault;
 mod memory;
+mod pulse;
 mod reopen;
 mod settle;
 mod state;
@@ -22,6 +23,7 @@ mod verdict;
 pub use change::{Change, ChangeKind, Handed};
 pub use fault::Fault;
 pub use memory::MemoryReaderStore;
+pub use pulse::{PULSE_FUTURE_MAX, PulseTaken};
 pub use store::{HeldKind, HeldRow, ReaderStore, StagedRow};
 pub use verdict::{EVIDENCE_ENTRIES_MAX, Evidence, Finding, Verdict};
 
@@ -39,6 +41,7 @@ use crate::pseudonym::PseudonymKey;
 use crate::queue::QueueDescriptor;
 use crate::set_hash::{SetHash, SetKind};
 use attempt::Attempt;
+use pulse::LastPulse;
 
 /// One follow of one queue: the set held at the last verified head, and the delta on its way.
 #[derive(Clone, Debug)]
@@ -56,6 +59,9 @@ pub struct Reader {
     staging: Staging,
     /// The held set was set aside and is read again from zero.
     rebuilding: bool,
+    /// The verified head from before the held set was set aside: what is read again must descend from it. [P-14]
+    ancestor: Option<SignedHead>,
+    pulse: Option<LastPulse>,
     /// A broker contradicted itself once; the next contradiction from it is a verdict.
     suspect: Option<String>,
     attempt: Option<Attempt>,
@@ -138,6 +144,8 @@ impl Reader {
             live_count: 0,
             staging: Staging::default(),
             rebuilding: false,
+            ancestor: None,
+            pulse: None,
             suspect: None,
             attempt: None,
         };
@@ -151,11 +159,12 @@ impl Reader {
         if self.suspect.as_deref() == Some(broker) && self.staging.position > self.cursor.offset {
             self.drop_staging(store)?;
         }
-        self.attempt = Some(Attempt::new(broker, self.cursor));
+        let base = self.ancestor.as_ref().map_or(self.cursor, SignedHead::cursor);
+        self.attempt = Some(Attempt::new(broker, base));
         Ok(Subscribe {
             queue: self.queue,
             reader: self.pseudonym(),
-            cursor: self.cursor.rank.number,
+            cursor: base.rank.number,
             position: self.staging.position,
             grant: Bytes::copy_from_slice(self.grant.bytes()),
         })
@@ -227,6 +236,11 @@ impl Reader {
     /// Live entries announced by the connection's first head: the most a catch-up can carry.
     pub fn announced_count(&self) -> Option<u64> {
         self.attempt.as_ref()?.first().map(|head| head.head().live_count)
+    }
+
+    /// The newest head announced on this connection.
+    pub fn announced(&self) -> Option<HeadRank> {
+        self.attempt.as_ref()?.head().map(SignedHead::rank)
     }
 
     fn newest_epoch(&self) -> Option<tidings_proto::Epoch> {

@@ -196,6 +196,7 @@ impl Reader {
             .retain(|secret| head.head().epochs.iter().any(|listed| listed.epoch == secret.epoch) || secret.epoch > head.head().epoch);
         self.staging = Staging { position: cursor.offset, stamp: self.staging.stamp, floor: Some(head.head().floor) };
         self.rebuilding = false;
+        self.ancestor = None;
         self.suspect = None;
         let signed_at = head.head().time;
         let (mut entries, mut bytes, mut caught_up) = (0, 0, false);

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tidings_proto::caps::{ENTRY_BYTES_MAX, HEAD_BYTES_MAX, TEXT_BYTES_MAX};
 use tidings_proto::{Birth, EntryDigest, HeadRank, Offset, Timestamp};
 
+use super::Fault;
 use crate::codec::{DecodeError, Decoder, Encoder, Object};
 use crate::queue::QueueDescriptor;
 
@@ -70,6 +71,8 @@ pub struct Finding {
     pub verdict: Verdict,
     /// What was wrong, in words. Names no path.
     pub detail: String,
+    /// What the connection's answers contradicted twice, if the verdict rests on that.
+    pub fault: Option<Fault>,
     /// Kept as a file if the verdict accuses; `None` otherwise.
     pub evidence: Option<Evidence>,
 }
@@ -91,7 +94,8 @@ pub struct Evidence {
     pub descriptor: QueueDescriptor,
     /// The last verified head; empty at first contact.
     pub verified: Bytes,
-    /// Signed heads announced on the connection: the first and the last.
+    /// Signed heads announced on the connection: the first and the last. Against a broker that shows less than a witness does:
+    /// the newest that it announced, and the witness's.
     pub announced: Vec<Bytes>,
     /// Leaf that the broker proved to stand at the verified head's number, if the verdict rests on one, with its proof.
     pub leaf: Option<([u8; 32], Vec<[u8; 32]>)>,

@@ -1,5 +1,6 @@
 //! Who may read: rows, grants and epochs of a publish. [P-17]
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -56,6 +57,13 @@ pub struct Reader {
     pub copy: OwnerCopy,
 }
 
+/// Whether the copies about readers are sealed anew with their grants.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Copies {
+    Kept,
+    Renewed,
+}
+
 /// What a change of access adds to a publish.
 #[derive(Debug, Default)]
 pub(super) struct AccessEffect {
@@ -82,22 +90,16 @@ impl Writer {
         self.remove_readers(&mut readers, &change.remove, &mut effect)?;
         if change.rotate || !change.remove.is_empty() {
             self.begin_epoch(entropy)?;
+            let mut grant = self.grant_again(&change.locator);
             for reader in &mut readers {
-                self.grant_again(key, reader, &change.locator, entropy, &mut effect)?;
+                self.seal_again(key, reader, &mut grant, Copies::Kept, entropy, &mut effect)?;
             }
         }
         if owner_joins {
             let owner = Invitee { card: key.card(), name: String::new() };
             readers.push(self.grant_first(key, owner, Rights::Owner, &change.locator, entropy, &mut effect)?.0);
         }
-        for invitee in change.add {
-            if readers.iter().any(|reader| reader.copy.card.verifying_key == invitee.card.verifying_key) {
-                return Err(WriterError::AlreadyReader);
-            }
-            let (reader, grant) = self.grant_first(key, invitee, Rights::Read, &change.locator, entropy, &mut effect)?;
-            effect.granted.push(Granted { pseudonym: reader.row.pseudonym, grant });
-            readers.push(reader);
-        }
+        self.add_readers(key, &mut readers, change.add, &change.locator, entropy, &mut effect)?;
         if readers.len() > READERS_MAX {
             return Err(WriterError::ReadersFull);
         }
@@ -107,12 +109,59 @@ impl Writer {
         Ok(effect)
     }
 
+    /// Seals the grants and copies of `whom` anew, under the epochs there are.
+    pub(super) fn renew_access(
+        &mut self,
+        key: &NodeKey,
+        whom: &[Pseudonym],
+        locator: &str,
+        entropy: &mut Entropy,
+    ) -> Result<AccessEffect, WriterError> {
+        let mut effect = AccessEffect::default();
+        let mut readers = self.readers.as_ref().clone();
+        let mut grant = self.grant_again(locator);
+        for pseudonym in whom {
+            let at = readers.binary_search_by_key(pseudonym, |reader| reader.row.pseudonym).map_err(|_| WriterError::NoSuchReader)?;
+            self.seal_again(key, &mut readers[at], &mut grant, Copies::Renewed, entropy, &mut effect)?;
+        }
+        self.readers = Arc::new(readers);
+        effect.sort();
+        Ok(effect)
+    }
+
     fn remove_readers(&mut self, readers: &mut Vec<Reader>, gone: &[Pseudonym], effect: &mut AccessEffect) -> Result<(), WriterError> {
-        for pseudonym in gone {
-            let at = readers.iter().position(|reader| reader.row.pseudonym == *pseudonym && reader.row.rights != Rights::Owner);
-            let reader = readers.remove(at.ok_or(WriterError::NoSuchReader)?);
-            self.access.remove(&reader.row.encode());
-            effect.removed.push(*pseudonym);
+        let gone: BTreeSet<Pseudonym> = gone.iter().copied().collect();
+        readers.retain(|reader| {
+            let stays = reader.row.rights == Rights::Owner || !gone.contains(&reader.row.pseudonym);
+            if !stays {
+                self.access.remove(&reader.row.encode());
+                effect.removed.push(reader.row.pseudonym);
+            }
+            stays
+        });
+        if effect.removed.len() == gone.len() { Ok(()) } else { Err(WriterError::NoSuchReader) }
+    }
+
+    fn add_readers(
+        &mut self,
+        key: &NodeKey,
+        readers: &mut Vec<Reader>,
+        add: Vec<Invitee>,
+        locator: &str,
+        entropy: &mut Entropy,
+        effect: &mut AccessEffect,
+    ) -> Result<(), WriterError> {
+        if add.is_empty() {
+            return Ok(());
+        }
+        let mut known: HashSet<_> = readers.iter().map(|reader| reader.copy.card.verifying_key).collect();
+        for invitee in add {
+            if !known.insert(invitee.card.verifying_key) {
+                return Err(WriterError::AlreadyReader);
+            }
+            let (reader, grant) = self.grant_first(key, invitee, Rights::Read, locator, entropy, effect)?;
+            effect.granted.push(Granted { pseudonym: reader.row.pseudonym, grant });
+            readers.push(reader);
         }
         Ok(())
     }
@@ -138,7 +187,7 @@ impl Writer {
         effect: &mut AccessEffect,
     ) -> Result<(Reader, Bytes), WriterError> {
         let seed = entropy.bytes();
-        let grant = self.grant_of(seed, locator).seal(&invitee.card, key, entropy)?;
+        let grant = self.grant_at_first(seed, locator).seal(&invitee.card, key, entropy)?;
         let copy = OwnerCopy { card: invitee.card, seed, name: invitee.name };
         let sealed_copy = copy.seal(key, &self.queue, entropy)?;
         let row = AccessRow {
@@ -153,31 +202,48 @@ impl Writer {
         Ok((Reader { row, copy }, grant))
     }
 
-    fn grant_again(
+    /// Replaces the grant of a reader, and the copy about it if it is to be `Renewed`. `grant` gets the reader's seed.
+    pub(super) fn seal_again(
         &mut self,
         key: &NodeKey,
         reader: &mut Reader,
-        locator: &str,
+        grant: &mut Grant,
+        copies: Copies,
         entropy: &mut Entropy,
         effect: &mut AccessEffect,
     ) -> Result<(), WriterError> {
-        let grant = self.grant_of(reader.copy.seed, locator).seal(&reader.copy.card, key, entropy)?;
         self.access.remove(&reader.row.encode());
-        reader.row.grant = attachment_hash(&grant);
+        grant.seed = reader.copy.seed;
+        let sealed = grant.seal(&reader.copy.card, key, entropy)?;
+        reader.row.grant = attachment_hash(&sealed);
+        effect.attachments.push(sealed);
+        if copies == Copies::Renewed {
+            let copy = reader.copy.seal(key, &self.queue, entropy)?;
+            reader.row.owner_copy = attachment_hash(&copy);
+            effect.attachments.push(copy);
+        }
         self.access.add(&reader.row.encode());
         effect.put.push(reader.row.encode().into());
-        effect.attachments.push(grant);
         Ok(())
     }
 
-    fn grant_of(&self, seed: [u8; 32], locator: &str) -> Grant {
+    fn grant_at_first(&self, seed: [u8; 32], locator: &str) -> Grant {
+        let mut grant = self.grant_again(locator);
+        grant.seed = seed;
+        grant.floor_head = self.head.as_ref().map(|head| head.bytes().clone()).unwrap_or_default();
+        grant
+    }
+
+    /// A grant for a reader that has one, but for its seed. It names no floor head: the reader has that of its first grant, or a
+    /// later head of its own, and a head in each grant would keep the grants of all readers from fitting into one publish. [P-17]
+    pub(super) fn grant_again(&self, locator: &str) -> Grant {
         Grant {
             queue: self.queue,
             epoch: self.current_epoch(),
             secrets: self.epochs.iter().map(|used| used.secret.clone()).collect(),
-            seed,
+            seed: [0; 32],
             locator: locator.to_owned(),
-            floor_head: self.head.as_ref().map(|head| head.bytes().clone()).unwrap_or_default(),
+            floor_head: Bytes::new(),
         }
     }
 

@@ -100,6 +100,15 @@ impl Writer {
         &self.readers
     }
 
+    /// The newest of the epochs that have to be emptied until no more than `keep` (at least 1) have live entries. `None` if none
+    /// has to: records up to this epoch are to be signed again. [P-17]
+    pub fn crowded_through(&self, keep: usize) -> Option<Epoch> {
+        let current = self.current_epoch();
+        let used: Vec<Epoch> = self.epochs.iter().filter(|used| used.live > 0).map(|used| used.secret.epoch).collect();
+        let beyond = used.len().checked_sub(keep.max(1) + 1)?;
+        used.get(beyond).copied().filter(|epoch| *epoch < current)
+    }
+
     /// The secret that new entries are sealed under.
     fn current(&self) -> &EpochSecret {
         &self.epochs.last().expect("a writer has an epoch from its creation on").secret
@@ -118,3 +127,6 @@ impl Writer {
 fn birth_at(offset: tidings_proto::Offset) -> Birth {
     Birth::new(offset.value())
 }
+
+#[cfg(test)]
+mod tests;

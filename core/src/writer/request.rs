@@ -36,6 +36,9 @@ pub struct OwnRecord {
 }
 
 /// A mutation and the live record of its path, if there is one.
+///
+/// A mutation with the version of that record is the same one again: it gets a new entry under the current epoch, and keeps
+/// operation and time, so that epochs can be emptied. [P-17]
 #[derive(Clone, Debug)]
 pub struct Draft {
     /// What happens. Whether a write is a create or an update is settled here from `prior`, not by the caller.

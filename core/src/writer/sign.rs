@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tidings_proto::caps::{
     HEAD_EPOCHS_MAX, PUBLISH_ACCESS_MAX, PUBLISH_ATTACHMENT_BYTES_MAX, PUBLISH_BYTES_MAX, PUBLISH_ENTRIES_MAX, PUBLISH_PURGED_MAX,
 };
-use tidings_proto::{Birth, HeadHash, HeadNumber, Offset, Timestamp};
+use tidings_proto::{Birth, HeadHash, HeadNumber, Offset, Pseudonym, Timestamp};
 
 use super::access::AccessEffect;
 use super::request::{Draft, FloorStep, OwnRecord, SignRequest, Signed, WriterError};
@@ -16,8 +16,15 @@ use crate::cursor::Cursor;
 use crate::entropy::Entropy;
 use crate::head::{EpochCommitment, Head, QueueState, SignedHead};
 use crate::key::NodeKey;
-use crate::mutation::Operation;
+use crate::mutation::{Mutation, Operation};
 use crate::seal::{Place, seal};
+
+/// A publish whose access is changed already.
+struct Changes {
+    drafts: Vec<Draft>,
+    floor: Option<FloorStep>,
+    access: AccessEffect,
+}
 
 /// What the floor step of a publish takes away.
 #[derive(Default)]
@@ -32,22 +39,49 @@ impl Writer {
     /// `entropy` must be fresh for every call. The caller commits `self.encode()`, the records and the signed bytes in one
     /// transaction before any of it leaves, and drops this writer if that fails. [P-3]
     pub fn sign(&mut self, key: &NodeKey, request: SignRequest, now: Timestamp, entropy: &mut Entropy) -> Result<Signed, WriterError> {
+        self.step(|next| {
+            let access = next.change_access(key, request.access, entropy)?;
+            next.advance(key, Changes { drafts: request.changes, floor: request.floor, access }, now, entropy)
+        })
+    }
+
+    /// Signs one publish that gives the readers `whom` the grants they have, and this owner its copies about them, sealed anew:
+    /// for an owner that no longer has the sealed bytes. Nothing else changes, the epoch neither.
+    ///
+    /// # Errors
+    /// As [`Writer::sign`]; [`WriterError::NoSuchReader`] if one of them is none, [`WriterError::TooMany`] if they are too many for
+    /// one publish.
+    pub fn renew(
+        &mut self,
+        key: &NodeKey,
+        whom: &[Pseudonym],
+        locator: &str,
+        now: Timestamp,
+        entropy: &mut Entropy,
+    ) -> Result<Signed, WriterError> {
+        self.step(|next| {
+            let access = next.renew_access(key, whom, locator, entropy)?;
+            next.advance(key, Changes { drafts: Vec::new(), floor: None, access }, now, entropy)
+        })
+    }
+
+    fn step(&mut self, step: impl FnOnce(&mut Self) -> Result<Signed, WriterError>) -> Result<Signed, WriterError> {
+        if self.head.as_ref().is_some_and(|head| head.head().state == QueueState::Closed) {
+            return Err(WriterError::Closed);
+        }
         let mut next = self.clone();
-        let signed = next.advance(key, request, now, entropy)?;
+        let signed = step(&mut next)?;
         *self = next;
         Ok(signed)
     }
 
-    fn advance(&mut self, key: &NodeKey, request: SignRequest, now: Timestamp, entropy: &mut Entropy) -> Result<Signed, WriterError> {
-        if self.head.as_ref().is_some_and(|head| head.head().state == QueueState::Closed) {
-            return Err(WriterError::Closed);
-        }
+    fn advance(&mut self, key: &NodeKey, changes: Changes, now: Timestamp, entropy: &mut Entropy) -> Result<Signed, WriterError> {
+        let Changes { drafts, floor: step, access } = changes;
         let before = self.head.as_ref().map_or(Cursor::start(&self.queue), SignedHead::cursor);
-        let access = self.change_access(key, request.access, entropy)?;
-        let replaced: HashSet<Birth> = request.changes.iter().filter_map(|draft| draft.prior.as_ref()).map(|prior| prior.birth).collect();
-        let entries = self.seal_changes(request.changes, before.offset, now, entropy)?;
+        let replaced: HashSet<Birth> = drafts.iter().filter_map(|draft| draft.prior.as_ref()).map(|prior| prior.birth).collect();
+        let entries = self.seal_changes(drafts, before.offset, now, entropy)?;
         let floor = self.head.as_ref().map_or(Offset::ZERO, |head| head.head().floor);
-        let (floor, purge) = self.purge(request.floor, floor, before.offset, &replaced)?;
+        let (floor, purge) = self.purge(step, floor, before.offset, &replaced)?;
         let head = self.head_after(before, entries.len(), floor, &purge.offsets, now)?.sign(key);
         self.frontier.append(head.hash().bytes());
         self.head = Some(head.clone());
@@ -88,7 +122,9 @@ impl Writer {
     ) -> Result<(OwnRecord, Bytes), WriterError> {
         let Draft { mut mutation, prior } = draft;
         let lives = prior.as_ref().is_some_and(|prior| !prior.tombstone);
+        let again = is_again(&mutation, prior.as_ref());
         mutation.operation = match (mutation.operation, lives) {
+            (same, _) if again => same,
             (Operation::Delete, false) => return Err(WriterError::NothingToDelete(mutation.path)),
             (Operation::Delete, true) => Operation::Delete,
             (_, true) => Operation::Update,
@@ -116,7 +152,8 @@ impl Writer {
             epoch: entry.epoch,
             version: mutation.version,
             tombstone,
-            signed_at: now,
+            // A tombstone must not grow younger by being sealed again. [P-6]
+            signed_at: prior.filter(|_| again).map_or(now, |prior| prior.signed_at),
         };
         Ok((record, entry.encode().into()))
     }
@@ -203,6 +240,14 @@ impl Writer {
             |secret: &crate::epoch::EpochSecret| EpochCommitment { epoch: secret.epoch, commitment: secret.commitment(&self.queue) };
         self.epochs.iter().map(|used| commit(&used.secret)).collect()
     }
+}
+
+/// Whether this is the very mutation that lives, to be sealed under the current epoch: no two changes have one version.
+fn is_again(mutation: &Mutation, prior: Option<&OwnRecord>) -> bool {
+    prior.is_some_and(|prior| {
+        let same_kind = prior.tombstone == (mutation.operation == Operation::Delete);
+        prior.version == mutation.version && prior.path == mutation.path && same_kind
+    })
 }
 
 fn assemble(head: SignedHead, entries: Vec<(OwnRecord, Bytes)>, purge: Purge, access: AccessEffect) -> Signed {

@@ -1,7 +1,7 @@
 //! Single cases: damage, forks, epochs, grants, refusals, bitmaps.
 
 use bytes::Bytes;
-use tidings_core::reader::HeldKind;
+use tidings_core::reader::{HeldKind, HeldRow};
 use tidings_core::{Object, ReaderStore, Step, Verdict};
 use tidings_proto::Offset;
 use tidings_proto::frames::Reply;
@@ -38,9 +38,8 @@ fn damage_of_the_readers_own_rows_is_named_as_such_and_repaired_with_the_net_dif
     assert_eq!(world.connect(0, 0, None), End::Current);
 }
 
-/// [P-14] Two histories of one key: the reader keeps what it verified and names the key, with a proof that anybody can check.
-#[test]
-fn a_second_history_of_the_owners_key_is_named_forked_with_both_heads_as_evidence() {
+/// A reader that is caught up with broker 0; broker 1 has another history of the owner's key from the verified number on.
+fn forked_world() -> World {
     let mut world = World::new(3, 0);
     world.owner.publish(&[(path(1), Some("one".into()))], None);
     let before = (world.owner.writer.clone(), world.owner.log.len(), world.owner.records.clone());
@@ -55,6 +54,51 @@ fn a_second_history_of_the_owners_key_is_named_forked_with_both_heads_as_evidenc
         world.owner.publish(&[(path(2), Some(value.into()))], None);
     }
     world.brokers[1].receive(&world.owner.log, 99);
+    world
+}
+
+/// [P-14] Damage once made the reader forget what it had verified: a second history was then read as if it were the first.
+#[test]
+fn after_damage_a_second_history_is_still_named_forked() {
+    let mut world = forked_world();
+    let verified = world.follower.reader.head().expect("verified").bytes().clone();
+    let step = world.follower.reader.rebuild(&mut world.follower.store).expect("memory does not fail");
+    assert!(matches!(step, Step::LocalDamage));
+    world.follower.restart();
+    let subscribe = world.follower.reader.begin("broker 1", &mut world.follower.store).expect("memory does not fail");
+    assert_eq!(subscribe.position, Offset::ZERO);
+    let reply = Session::new(&subscribe).next(&world.brokers[1], 9).remove(0);
+    let Step::Verdict(finding) = world.follower.take(&reply) else { panic!("no verdict") };
+    assert_eq!(finding.verdict, Verdict::Forked);
+    assert_eq!(finding.evidence.expect("an accusation has evidence").verified, verified);
+    world.follower.damaged = true;
+    assert_eq!(world.connect(0, 0, None), End::Current);
+}
+
+/// [P-15] [P-20] What an older build set aside is read by one that can, once it starts.
+#[test]
+fn a_row_that_was_set_aside_is_tried_again_and_handed_out() {
+    let mut world = World::new(3, 0);
+    world.owner.publish(&[(path(1), Some("one".into()))], None);
+    world.remember_view();
+    world.brokers[0].receive(&world.owner.log, 99);
+    assert_eq!(world.connect(0, 0, None), End::Current);
+    let row = world.follower.store.rows().next().expect("a record").clone();
+    let sealed = world.brokers[0].entries[&row.offset].clone();
+    // As a build left it that could not read it.
+    world.follower.store.put_held(HeldRow { kind: HeldKind::Quarantined, path: None, bytes: sealed, ..row }).expect("kept");
+    world.follower.seen.clear();
+    assert!(world.follower.holds().is_empty());
+    let opened = world.follower.reader.reopen(&mut world.follower.store).expect("memory does not fail");
+    world.follower.hand_out();
+    assert_eq!(opened, 1);
+    world.check_view();
+}
+
+/// [P-14] Two histories of one key: the reader keeps what it verified and names the key, with a proof that anybody can check.
+#[test]
+fn a_second_history_of_the_owners_key_is_named_forked_with_both_heads_as_evidence() {
+    let mut world = forked_world();
     let subscribe = world.follower.reader.begin("broker 1", &mut world.follower.store).expect("memory does not fail");
     let reply = Session::new(&subscribe).next(&world.brokers[1], 9).remove(0);
     let Step::Verdict(finding) = world.follower.take(&reply) else { panic!("no verdict") };

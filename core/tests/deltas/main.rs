@@ -7,6 +7,7 @@ mod paper;
 
 mod cases;
 mod lies;
+mod pulses;
 mod world;
 
 use world::{End, World};
