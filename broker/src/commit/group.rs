@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tidings_core::Cursor;
 use tidings_proto::{QueueId, Refusal, RefusalCode, Timestamp};
 
-use super::CommitSettings;
 use super::cache::Cache;
-use crate::engine::{Admission, Applied, Checked, Committed, Overlay, QueueState, Receipted, refusal_of};
-
+use super::{CommitSettings, Work};
+use crate::engine::{Admission, Adoption, Applied, Checked, Committed, Overlay, QueueState, Receipted, refusal_of};
 use crate::store::{Append, Store, StoreError};
 
 type Answer = Result<Receipted, Refusal>;
@@ -35,37 +35,39 @@ impl CommitQueue {
         &self.settings
     }
 
-    /// Commits a group in order and answers each publish in its place. Whatever is answered `Ok` is durable. [P-7]
+    /// Commits a group in order and answers each publish or transfer in its place. Whatever is answered `Ok` is durable. [P-7]
     ///
     /// Deterministic and blocking. A refusal of one publish does not touch those of other queues. `OutcomeUnknown` means:
     /// repeat the same bytes; every other refusal: nothing changed.
-    pub fn commit_group(&mut self, store: &dyn Store, now: Timestamp, group: Vec<Checked>) -> Vec<Answer> {
+    pub fn commit_group<W: Into<Work>>(&mut self, store: &dyn Store, now: Timestamp, group: Vec<W>) -> Vec<Answer> {
         let admission = Admission { now, live_bytes_max: self.settings.live_bytes_max };
-        let mut work = Group::default();
-        for checked in group {
-            let queue = checked.queue();
-            work.queues.push(queue);
-            if let Err(refusal) = self.judge(store, &mut work, checked, admission) {
-                work.answers.push(Err(refusal));
+        let mut steps = Group::default();
+        for item in group.into_iter().map(Into::into) {
+            steps.queues.push(item.queue());
+            if let Err(refusal) = self.judge(store, &mut steps, item, admission) {
+                steps.answers.push(Err(refusal));
             }
         }
-        work.write(store);
-        for (queue, opened) in work.open {
+        steps.write(store);
+        for (queue, opened) in steps.open {
             self.hot.put(queue, opened.state);
         }
-        work.answers
+        steps.answers
     }
 
     /// Opens the queue if this group has not yet, and takes the step.
-    fn judge(&mut self, store: &dyn Store, work: &mut Group, checked: Checked, admission: Admission) -> Result<(), Refusal> {
-        let queue = checked.queue();
-        let mut opened = match work.open.remove(&queue) {
+    fn judge(&mut self, store: &dyn Store, group: &mut Group, work: Work, admission: Admission) -> Result<(), Refusal> {
+        let queue = work.queue();
+        let mut opened = match group.open.remove(&queue) {
             Some(opened) => opened,
             None => Opened { state: self.state(store, queue)?, overlay: Overlay::default() },
         };
-        let judged = opened.judge(store, checked, admission);
-        work.open.insert(queue, opened);
-        judged.map(|(append, receipted)| work.accept(append, receipted))
+        let judged = match work {
+            Work::Publish(checked) => opened.judge(store, *checked, admission),
+            Work::Adopt(adoption) => opened.adopt(*adoption, admission.now),
+        };
+        group.open.insert(queue, opened);
+        judged.map(|(append, receipted)| group.accept(append, receipted))
     }
 
     fn state(&mut self, store: &dyn Store, queue: QueueId) -> Result<QueueState, Refusal> {
@@ -93,21 +95,35 @@ impl Opened {
         let found = self.overlay.find(store, &queue, &self.state.lookups(&checked)).map_err(|error| refusal_of(&error))?;
         let previous = self.state.cursor();
         let applied = self.state.apply(checked, &found, admission)?;
-        let (head, receipt) = self.state.head().zip(self.state.receipt()).ok_or_else(nothing_stands)?;
         let delta = |append: &Append| append.entries.iter().map(|(_, bytes)| bytes.clone()).collect::<Vec<Bytes>>();
         let (append, entries) = match applied {
             Applied::Append(append) => (append, Some(delta)),
             Applied::AlreadyStands(append) => (append, None),
         };
-        let committed = Committed {
-            queue,
-            head: head.clone(),
-            previous,
-            access_changed: entries.is_none() || !(append.access_put.is_empty() && append.access_removed.is_empty()),
-            entries: entries.map(|delta| delta(&append)),
-        };
+        let access_changed = entries.is_none() || !(append.access_put.is_empty() && append.access_removed.is_empty());
+        let entries = entries.map(|delta| delta(&append));
+        self.accept(*append, previous, access_changed, entries)
+    }
+
+    /// Takes a transfer if the queue stands where it was judged. Live subscriptions are told of the head alone, and read. [P-10]
+    fn adopt(&mut self, adoption: Adoption, now: Timestamp) -> Result<(Append, Receipted), Refusal> {
+        let previous = self.state.cursor();
+        let (state, append) = adoption.at(&self.state, now)?;
+        self.state = state;
+        self.accept(append, previous, true, None)
+    }
+
+    fn accept(
+        &mut self,
+        append: Append,
+        previous: Cursor,
+        access_changed: bool,
+        entries: Option<Vec<Bytes>>,
+    ) -> Result<(Append, Receipted), Refusal> {
+        let (head, receipt) = self.state.head().zip(self.state.receipt()).ok_or_else(nothing_stands)?;
+        let committed = Committed { queue: append.queue, head: head.clone(), previous, access_changed, entries };
         self.overlay.record(&append);
-        Ok((*append, Receipted { receipt, committed: Arc::new(committed) }))
+        Ok((append, Receipted { receipt, committed: Arc::new(committed) }))
     }
 }
 

@@ -6,9 +6,11 @@
 mod cache;
 mod group;
 mod thread;
+mod work;
 
 pub use group::CommitQueue;
 pub use thread::{CommitJob, run};
+pub use work::Work;
 
 /// Bounds of group commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -216,9 +216,9 @@ fn frames_for_everybody_hold_the_whole_delta_in_chunks() {
 fn the_thread_commits_everything_that_waits_at_once() {
     let (store, mut owner) = (faulty(), TestOwner::new(1));
     let (sender, jobs) = mpsc::channel(8);
-    let send = |checked| {
+    let send = |checked: Checked| {
         let (answer, answered) = oneshot::channel();
-        sender.try_send(CommitJob { checked, answer }).expect("room");
+        sender.try_send(CommitJob { work: checked.into(), answer, place: None }).expect("room");
         answered
     };
     let publishes: Vec<_> = (0..4).map(|name| owner.checked(puts(&[name]))).collect();
@@ -237,13 +237,19 @@ fn the_thread_bounds_a_group_and_loses_nothing() {
     let mut answers = Vec::new();
     for name in 0..5 {
         let (answer, answered) = oneshot::channel();
-        sender.try_send(CommitJob { checked: owner.checked(puts(&[name])), answer }).expect("room");
+        sender.try_send(CommitJob { work: owner.checked(puts(&[name])).into(), answer, place: None }).expect("room");
         answers.push(answered);
     }
     drop(sender);
     let mut heard = Vec::new();
     let settings = CommitSettings { group_publishes_max: 2, group_bytes_max: 1, ..CommitSettings::default() };
-    run(&store, CommitQueue::new(settings), jobs, || NOW, |committed| heard.push(committed.head.head().number.value()));
+    run(
+        &store,
+        CommitQueue::new(settings),
+        jobs,
+        || NOW,
+        |group| heard.extend(group.iter().map(|committed| committed.head.head().number.value())),
+    );
     assert!(answers.iter_mut().all(|answered| answered.try_recv().expect("an answer").is_ok()));
     assert_eq!(heard, [1, 2, 3, 4, 5]);
 }

@@ -55,7 +55,7 @@ fn check_attachments(checked: &Checked, before: &HashSet<ContentHash>, after: &H
 }
 
 /// Every attachment that these rows name.
-fn named<'a>(rows: impl Iterator<Item = &'a Bytes>) -> Result<HashSet<ContentHash>, &'static str> {
+pub(super) fn named<'a>(rows: impl Iterator<Item = &'a Bytes>) -> Result<HashSet<ContentHash>, &'static str> {
     let mut named = HashSet::new();
     for bytes in rows {
         let row = AccessRow::decode(bytes).map_err(|_| "a stored access row does not parse")?;

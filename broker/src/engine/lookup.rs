@@ -72,7 +72,7 @@ impl Overlay {
             self.births.insert(row.birth, None);
             self.offsets.insert(row.offset, None);
         }
-        for (row, _) in &append.entries {
+        for row in append.entries.iter().map(|(row, _)| row).chain(&append.staged) {
             self.births.insert(row.birth, Some(*row));
             self.offsets.insert(row.offset, Some(*row));
         }

@@ -10,6 +10,7 @@ mod delta;
 mod lookup;
 mod parts;
 mod publish;
+mod pulse;
 mod queue;
 mod read;
 mod refused;
@@ -17,12 +18,15 @@ mod retire;
 mod subscription;
 #[cfg(test)]
 pub(crate) mod test_owner;
+mod transfer;
 
 pub use acknowledgement::check_acknowledgement;
 pub use committed::{Committed, Receipted};
 pub use lookup::{Found, Lookups, Overlay};
 pub use publish::{Checked, check};
+pub use pulse::{Pulsed, check_pulse};
 pub use queue::{Admission, Applied, QueueState};
-pub use read::{Answer, Read};
+pub use read::{Answer, Denial, Read};
 pub use refused::refusal_of;
 pub use subscription::{FanOut, Next, Subscription};
+pub use transfer::{Adoption, LastPart, TransferCheck};

@@ -15,11 +15,11 @@ use crate::store::{Append, QueueRow, StoreError};
 #[derive(Clone, Debug)]
 pub struct QueueState {
     queue: QueueId,
-    standing: Option<Standing>,
-    live: SetHash,
-    access: SetHash,
-    frontier: Frontier,
-    live_bytes: u64,
+    pub(super) standing: Option<Standing>,
+    pub(super) live: SetHash,
+    pub(super) access: SetHash,
+    pub(super) frontier: Frontier,
+    pub(super) live_bytes: u64,
 }
 
 /// What the broker decides by beside the owner's signature.
@@ -41,9 +41,9 @@ pub enum Applied {
 }
 
 #[derive(Clone, Debug)]
-struct Standing {
-    head: SignedHead,
-    since: Timestamp,
+pub(super) struct Standing {
+    pub(super) head: SignedHead,
+    pub(super) since: Timestamp,
 }
 
 impl QueueState {
@@ -61,6 +61,11 @@ impl QueueState {
     /// The signed head it stands at.
     pub fn head(&self) -> Option<&SignedHead> {
         self.standing.as_ref().map(|standing| &standing.head)
+    }
+
+    /// The queue.
+    pub fn queue(&self) -> QueueId {
+        self.queue
     }
 
     /// Where it stands; the start if it is new.
@@ -206,12 +211,18 @@ impl QueueState {
         self.append_of(expected, descriptor, Vec::new())
     }
 
-    fn append_of(&self, expected: Option<tidings_proto::HeadHash>, descriptor: Bytes, history: Vec<(NodeIndex, [u8; 32])>) -> Append {
+    pub(super) fn append_of(
+        &self,
+        expected: Option<tidings_proto::HeadHash>,
+        descriptor: Bytes,
+        history: Vec<(NodeIndex, [u8; 32])>,
+    ) -> Append {
         Append {
             queue: self.queue,
             expected,
             row: self.row(descriptor),
             entries: Vec::new(),
+            staged: Vec::new(),
             retired: Vec::new(),
             ended: Vec::new(),
             history,
@@ -231,6 +242,13 @@ impl QueueState {
             frontier: self.frontier.encode().into(),
             live_bytes: self.live_bytes,
             since: self.standing.as_ref().map_or(Timestamp::ZERO, |standing| standing.since),
+        }
+    }
+
+    /// The head that stands is held from this moment on.
+    pub(super) fn hold_since(&mut self, now: Timestamp) {
+        if let Some(standing) = &mut self.standing {
+            standing.since = now;
         }
     }
 

@@ -23,8 +23,8 @@ pub enum Read {
     Bitmap(QueueId, Offset),
     /// Nodes of the history.
     History(QueueId, Vec<NodeIndex>),
-    /// Head and access list, to justify a refusal.
-    Denial(QueueId),
+    /// What this reader, who has no row, may be told.
+    Denial(QueueId, Pseudonym),
 }
 
 /// What was read; the variant is that of the [`Read`].
@@ -40,8 +40,26 @@ pub enum Answer {
     Bitmap(Option<(RoaringTreemap, Scan)>),
     /// The hash of each node asked for.
     History(Vec<Option<[u8; 32]>>),
-    /// Signed head (`None`: no such queue), then encoded access rows, perhaps of a later head.
-    Denial(Option<Bytes>, Vec<Bytes>),
+    /// What to say instead of a delta.
+    Denial(Denial),
+}
+
+/// Why there is nothing for a reader. [P-17]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// No such queue here.
+    UnknownQueue,
+    /// It had access: the signed head and the encoded access rows, perhaps of a later head, show that it has none any more.
+    Removed {
+        /// Signed head.
+        head: Bytes,
+        /// Encoded access rows, ascending by pseudonym.
+        rows: Vec<Bytes>,
+    },
+    /// It never had access as far as is known here. Whoever knows a queue's id can make a key and prove it; the list is not for them.
+    Stranger,
+    /// It has a row by now.
+    Granted,
 }
 
 impl Read {
@@ -56,10 +74,18 @@ impl Read {
             Self::Scan(queue, after) => Answer::Scan(store.scan(queue, *after, CHUNK)?),
             Self::Bitmap(queue, through) => Answer::Bitmap(store.bitmap(queue, *through, CHUNK)?),
             Self::History(queue, nodes) => Answer::History(store.history(queue, nodes)?),
-            Self::Denial(queue) => {
-                let head = store.queue(queue)?.map(|row| row.head);
-                Answer::Denial(head, store.access_list(queue)?.into_iter().map(|(_, row)| row).collect())
-            }
+            Self::Denial(queue, reader) => Answer::Denial(Denial::read(store, queue, reader)?),
         })
+    }
+}
+
+impl Denial {
+    fn read(store: &dyn Store, queue: &QueueId, reader: &Pseudonym) -> Result<Self, StoreError> {
+        let Some(row) = store.queue(queue)? else { return Ok(Self::UnknownQueue) };
+        if store.was_removed(queue, reader)? {
+            let rows = store.access_list(queue)?.into_iter().map(|(_, row)| row).collect();
+            return Ok(Self::Removed { head: row.head, rows });
+        }
+        Ok(if store.access(queue, reader)?.is_some() { Self::Granted } else { Self::Stranger })
     }
 }

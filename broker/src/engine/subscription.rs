@@ -13,12 +13,15 @@ use tidings_proto::{ContentHash, HeadNumber, HeadRank, Offset, Pseudonym, QueueI
 
 use super::committed::Committed;
 use super::delta::{Delta, Descent};
-use super::read::{Answer, Read};
+use super::pulse::Pulsed;
+use super::read::{Answer, Denial, Read};
 use super::refused::refusal_of;
 use crate::store::StoreError;
 
 /// Reads that may in a row find that the store moved on, before the subscription gives up.
 const REPEATS_MAX: u8 = 32;
+/// The same for former readers and strangers.
+const NO_ROW: &str = "the owner's access list has no row for this reader";
 
 /// State of one subscription; a few hundred bytes when idle.
 #[derive(Debug)]
@@ -35,6 +38,11 @@ pub struct Subscription {
     /// Newest grant that the reader holds.
     grant: Option<ContentHash>,
     bitmap_asked: bool,
+    /// Newest durable change of the access list that was heard of.
+    access: HeadRank,
+    doubt: Doubt,
+    /// Newest pulse that was not sent yet.
+    pulse: Option<Pulsed>,
     repeats: u8,
     phase: Phase,
     out: VecDeque<Reply>,
@@ -60,6 +68,16 @@ pub enum FanOut {
     Shared,
     /// Nothing to send by itself: ask [`Subscription::next`].
     Ask,
+}
+
+/// Whether the reader may have lost access since its row was read. [P-17]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    None,
+    /// Its row is to be read before anything else is sent.
+    Due,
+    /// It is being read.
+    Asked,
 }
 
 #[derive(Debug)]
@@ -97,6 +115,9 @@ impl Subscription {
             position: subscribe.position,
             grant,
             bitmap_asked: false,
+            access: HeadRank::default(),
+            doubt: Doubt::None,
+            pulse: None,
             repeats: 0,
             phase: Phase::Check(None),
             out: VecDeque::new(),
@@ -116,8 +137,16 @@ impl Subscription {
     /// What to do next. Asking twice without doing a read asks for the same read.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Next {
+        // [P-17] Also what was read while the reader had access waits here until it is known that it still has.
+        if self.is_doubted() {
+            self.doubt = Doubt::Asked;
+            return Next::Read(Read::Access(self.queue, self.reader));
+        }
         if let Some(reply) = self.out.pop_front() {
             return Next::Send(reply);
+        }
+        if let Some(pulse) = self.pulse.take_if(|pulse| pulse.rank <= self.announced.rank) {
+            return Next::Send(Reply::Pulse(pulse.bytes));
         }
         if matches!(self.phase, Phase::Idle) && (self.bitmap_asked || self.heard > self.announced.rank) {
             self.phase = Phase::Look;
@@ -128,7 +157,7 @@ impl Subscription {
             Phase::Look if self.bitmap_asked => Next::Read(Read::Bitmap(self.queue, self.position)),
             Phase::Look => Next::Read(Read::Scan(self.queue, self.position)),
             Phase::Prove(_, descent) => Next::Read(Read::History(self.queue, descent.nodes(self.base))),
-            Phase::Deny => Next::Read(Read::Denial(self.queue)),
+            Phase::Deny => Next::Read(Read::Denial(self.queue, self.reader)),
             Phase::Idle => Next::Wait(self.announced.rank),
             Phase::Ended => Next::End,
         }
@@ -136,6 +165,9 @@ impl Subscription {
 
     /// Takes the answer to the read that [`Subscription::next`] asked for. Any other answer is ignored.
     pub fn on_answer(&mut self, answer: Answer) {
+        if let (Doubt::Asked, Answer::Access(row)) = (self.doubt, &answer) {
+            return self.on_doubted_row(row.is_some());
+        }
         match (std::mem::replace(&mut self.phase, Phase::Ended), answer) {
             (Phase::Check(delta), Answer::Access(row)) => self.on_row(delta, row),
             (Phase::Fetch(hash), Answer::Grant(grant)) => self.on_grant(hash, grant),
@@ -143,7 +175,7 @@ impl Subscription {
             (Phase::Look, Answer::Bitmap(Some((live, scan)))) => self.on_read(Delta::new(scan, Some((live, self.position)))),
             (Phase::Look, Answer::Scan(None) | Answer::Bitmap(None)) => self.end(unknown_queue()),
             (Phase::Prove(delta, descent), Answer::History(hashes)) => self.on_history(delta, &descent, hashes),
-            (Phase::Deny, Answer::Denial(head, rows)) => self.on_denial(head, rows),
+            (Phase::Deny, Answer::Denial(denial)) => self.on_denial(denial),
             (phase, _) => self.phase = phase,
         }
     }
@@ -158,11 +190,41 @@ impl Subscription {
         self.bitmap_asked = true;
     }
 
+    /// Hears that the access list changed, durably, with the head of this rank. Drivers tell it before they send anything that was not
+    /// whole on its way when it became so. [P-17]
+    pub fn on_access_changed(&mut self, rank: HeadRank) {
+        if rank > self.access && !matches!(self.phase, Phase::Ended) {
+            self.access = rank;
+            self.heard = self.heard.max(rank);
+            self.doubt = Doubt::Due;
+        }
+    }
+
+    /// Whether the reader may have lost access: then nothing may be sent before [`Subscription::next`] said so again, neither the rest of a
+    /// frame.
+    pub fn is_doubted(&self) -> bool {
+        self.doubt != Doubt::None
+    }
+
+    /// Whether the reader was found without access and only the reason is still to be read and sent: what is on its way has to be taken
+    /// back.
+    pub fn is_denied(&self) -> bool {
+        matches!(self.phase, Phase::Deny)
+    }
+
+    /// Hears of the owner's newest pulse. It is sent once its head was announced here; one that was not sent yet gives way. [P-16]
+    pub fn on_pulse(&mut self, pulse: Pulsed) {
+        self.pulse = Some(pulse);
+    }
+
     /// Hears of a durable head. The fast path of a live reader: no read at all, the same frames for everybody.
     ///
     /// Drivers may conflate: only the newest commit has to be told. Commits that were already sent are ignored.
     pub fn on_committed(&mut self, committed: &Committed) -> FanOut {
         self.heard = self.heard.max(committed.head.rank());
+        if committed.access_changed {
+            self.on_access_changed(committed.head.rank());
+        }
         if !self.follows(committed) {
             return FanOut::Ask;
         }
@@ -176,6 +238,7 @@ impl Subscription {
     fn follows(&self, committed: &Committed) -> bool {
         matches!(self.phase, Phase::Idle)
             && self.out.is_empty()
+            && !self.is_doubted()
             && !self.bitmap_asked
             && !committed.access_changed
             && committed.entries.is_some()
@@ -192,6 +255,16 @@ impl Subscription {
             _ if self.grant != Some(row.grant) => self.phase = Phase::Fetch(row.grant),
             Some(delta) => self.on_allowed(delta),
             None => self.phase = Phase::Look,
+        }
+    }
+
+    /// [P-17] Who lost access gets nothing more, also nothing that was read before.
+    fn on_doubted_row(&mut self, has_access: bool) {
+        self.doubt = Doubt::None;
+        if !has_access && !matches!(self.phase, Phase::Ended) {
+            self.out.clear();
+            self.pulse = None;
+            self.phase = Phase::Deny;
         }
     }
 
@@ -248,9 +321,17 @@ impl Subscription {
         self.out.extend(delta.frames());
     }
 
-    /// [P-17] A refusal carries the head and the rows that justify it: all of them, since the head commits to the set.
-    fn on_denial(&mut self, head: Option<Bytes>, rows: Vec<Bytes>) {
-        let Some(head) = head else { return self.end(unknown_queue()) };
+    fn on_denial(&mut self, denial: Denial) {
+        match denial {
+            Denial::UnknownQueue => self.end(unknown_queue()),
+            Denial::Removed { head, rows } => self.on_removed(head, rows),
+            Denial::Stranger => self.end(Refusal::new(RefusalCode::Denied, NO_ROW)),
+            Denial::Granted => self.again(Phase::Check(None)),
+        }
+    }
+
+    /// [P-17] The refusal of a former reader carries the head and the rows that justify it: all, since the head commits to the set.
+    fn on_removed(&mut self, head: Bytes, rows: Vec<Bytes>) {
         let Ok(signed) = SignedHead::parse(head.clone()) else { return self.end(damaged()) };
         let mut list = SetHash::new(SetKind::Access);
         rows.iter().for_each(|row| list.add(row));
@@ -259,7 +340,7 @@ impl Subscription {
             // Read between two heads, or granted again meanwhile.
             return self.again(Phase::Check(None));
         }
-        let mut refusal = Refusal::new(RefusalCode::Denied, "the owner's access list has no row for this reader").at_head(head);
+        let mut refusal = Refusal::new(RefusalCode::Denied, NO_ROW).at_head(head);
         refusal.rows = rows;
         self.end(refusal);
     }

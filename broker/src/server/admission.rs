@@ -4,6 +4,7 @@
 //! a change counts from the next publish on, with no signal and no restart, and an operator can list or restore it with `ls` and `cp`.
 //! The name of a file is the owner's key in hex, so that no file system folds two of them into one; it holds the DID.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -49,6 +50,21 @@ impl AdmissionList {
     /// Those of the file system.
     pub fn admits(&self, owner: &VerifyingKey) -> io::Result<bool> {
         self.path(owner).try_exists()
+    }
+
+    /// Owners on the list, ascending. Files whose names are no keys are none.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn owners(&self) -> io::Result<Vec<Did>> {
+        if !self.folder.exists() {
+            return Ok(Vec::new());
+        }
+        let names = fs::read_dir(&self.folder)?.map(|file| Ok(file?.file_name())).collect::<io::Result<Vec<_>>>()?;
+        let key = |name: &OsString| <[u8; 32]>::try_from(HEXLOWER.decode(name.to_str()?.as_bytes()).ok()?).ok();
+        let mut owners: Vec<Did> = names.iter().filter_map(key).map(|key| Did(VerifyingKey::new(key))).collect();
+        owners.sort_unstable();
+        Ok(owners)
     }
 
     fn path(&self, owner: &VerifyingKey) -> PathBuf {

@@ -116,7 +116,7 @@ fn start_commits(
     let (end, ended) = oneshot::channel();
     let queue = CommitQueue::new(config.commit);
     std::thread::Builder::new().name("commit".into()).spawn(move || {
-        commit::run(&*store, queue, jobs, now, |committed| wakes.publish(committed));
+        commit::run(&*store, queue, jobs, now, |group| wakes.publish(group));
         drop(store);
         // Nobody may be waiting.
         let _ = end.send(());

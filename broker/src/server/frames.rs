@@ -83,11 +83,13 @@ fn busy() -> Ended {
 pub(super) struct Replies {
     stream: quinn::SendStream,
     unsent: Bytes,
+    /// Length of the frame that `unsent` is the rest of, bytes.
+    frame_bytes: usize,
 }
 
 impl Replies {
     pub(super) fn new(stream: quinn::SendStream) -> Self {
-        Self { stream, unsent: Bytes::new() }
+        Self { stream, unsent: Bytes::new(), frame_bytes: 0 }
     }
 
     /// Whether the last frame was taken whole: time for the next.
@@ -98,7 +100,18 @@ impl Replies {
     /// Takes the next frame, with its prefix. Only when idle.
     pub(super) fn put(&mut self, frame: Bytes) {
         debug_assert!(self.is_idle(), "one frame at a time");
+        self.frame_bytes = frame.len();
         self.unsent = frame;
+    }
+
+    /// Takes back a frame of which the stream took nothing yet. False: a part of one has left, and it stays.
+    pub(super) fn withdraw(&mut self) -> bool {
+        let whole = self.unsent.len() == self.frame_bytes;
+        if whole {
+            self.unsent = Bytes::new();
+            self.frame_bytes = 0;
+        }
+        whole || self.is_idle()
     }
 
     /// Hands the frame to the stream; waits while the peer takes no more.

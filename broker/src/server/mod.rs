@@ -13,10 +13,13 @@ mod config;
 mod connection; // greeting, proofs and streams of one connection
 mod frames; // frames on one stream
 mod identity; // keys in the data folder
+mod intake; // what waits on a publish stream
 mod publish; // one publish stream
+mod pulses; // what owners say between heads
 mod quic; // settings of a public server
 mod shared; // what all tasks of one broker use
 mod subscription; // one subscription
+mod transfer; // a transfer on its way
 mod wakes; // who is told of a commit
 
 pub use admission::AdmissionList;

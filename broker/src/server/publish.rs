@@ -7,39 +7,37 @@
 use std::collections::VecDeque;
 use std::future::{Future, pending};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use tidings_core::{DecodeError, Object, QueueDescriptor};
-use tidings_proto::caps::{FRAME_BYTES_MAX, PUBLISHES_IN_FLIGHT_MAX};
-use tidings_proto::frames::{Open, Publish, Readers};
+use tidings_proto::caps::FRAME_BYTES_MAX;
+use tidings_proto::frames::{Open, Readers};
 use tidings_proto::{QueueId, Refusal, RefusalCode, Reply, Request};
 use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
 
 use super::budget::Held;
 use super::connection::Peer;
-use super::frames::{Ended, Replies, Requests, out_of_place};
+use super::frames::{Ended, Replies, Requests};
+use super::intake::{Intake, Job};
 use super::quic::Trust;
 use super::shared::{Shared, drained};
-use crate::commit::CommitJob;
-use crate::engine::{Checked, Receipted, check, refusal_of};
+use super::transfer::{Incoming, Part, Place};
+use crate::commit::{CommitJob, Work};
+use crate::engine::{Receipted, check, refusal_of};
 
 /// An answer that is on its way. Only the first in line is polled, so what it does happens after all before it.
 type Answer = Pin<Box<dyn Future<Output = Reply> + Send>>;
-type Batch = Pin<Box<dyn Future<Output = Vec<Answer>> + Send>>;
-
-/// A request that waits to be checked.
-enum Job {
-    Publish(Box<Publish>, Option<Held>),
-    AskReaders,
-    /// Not even looked at: the answer is known.
-    Refuse(Refusal),
-}
+type Batch = Pin<Box<dyn Future<Output = Vec<Option<Answer>>> + Send>>;
 
 /// A request that was checked.
 enum Judged {
-    Publish(Box<Checked>, Option<Held>),
+    Commit(Work, Option<Held>, Option<Place>),
     AskReaders,
     Refused(Refusal),
+    /// A part of a transfer that needs no answer.
+    Silent,
 }
 
 /// Serves the stream that `open` began, until the owner ends it or the broker drains.
@@ -76,92 +74,110 @@ fn unreadable(error: &DecodeError) -> Refusal {
 
 async fn serve(shared: Arc<Shared>, descriptor: Arc<QueueDescriptor>, mut requests: Requests, mut replies: Replies) {
     let mut draining = shared.draining.clone();
-    let mut waiting: Vec<Job> = Vec::new();
+    let incoming = Arc::new(Mutex::new(Incoming::default()));
+    let mut intake = Intake::default();
     let mut checking: Option<Batch> = None;
     let mut answers: VecDeque<Answer> = VecDeque::new();
-    // Requests taken and not answered yet. [P-19]
-    let mut in_flight = 0;
-    // No more requests come: the owner ended the stream, sent nonsense, or the broker drains.
-    let mut over = false;
     loop {
-        if checking.is_none() && !waiting.is_empty() {
-            checking = Some(Box::pin(submit(shared.clone(), descriptor.clone(), std::mem::take(&mut waiting))));
+        if checking.is_none()
+            && let Some(batch) = intake.batch()
+        {
+            checking = Some(Box::pin(submit(shared.clone(), descriptor.clone(), incoming.clone(), batch)));
         }
-        if over && in_flight == 0 && replies.is_idle() {
+        if intake.is_done() && replies.is_idle() {
+            // A transfer that is not whole never will be: its place is free before the owner sees the end.
+            drop(incoming);
             return replies.finish().await;
         }
         tokio::select! {
-            request = requests.next_held(), if !over && in_flight < PUBLISHES_IN_FLIGHT_MAX => match job(request) {
-                (Some(job), more) => {
-                    in_flight += 1;
-                    over = !more;
-                    waiting.push(job);
-                }
-                (None, more) => over = !more,
+            request = requests.next_held(), if intake.is_open() => match request {
+                Ok((Request::Pulse(pulse), _)) => if let Err(refusal) = take_pulse(&shared, &descriptor, &pulse).await {
+                    intake.take(Err(Ended::Refused(refusal)));
+                },
+                request => intake.take(request),
             },
             batch = wait_for(&mut checking) => {
                 checking = None;
-                answers.extend(batch);
+                intake.checked(batch.iter().filter(|answer| answer.is_none()).count());
+                answers.extend(batch.into_iter().flatten());
             }
             reply = first(&mut answers), if replies.is_idle() => {
                 answers.pop_front();
-                in_flight -= 1;
+                intake.answered();
                 replies.put(reply.encode_prefixed());
             }
             sent = replies.flush(), if !replies.is_idle() => if sent.is_err() {
                 return;
             },
-            () = drained(&mut draining), if !over => over = true,
+            () = until(intake.due()) => {
+                let detail = "the next part of the transfer did not come in time; nothing changed";
+                intake.take(Err(Ended::Refused(Refusal::new(RefusalCode::Unavailable, detail))));
+            }
+            () = drained(&mut draining), if !intake.is_over() => intake.end(),
         }
     }
 }
 
-/// What to do about a request, and whether more may follow.
-fn job(request: Result<(Request, Option<Held>), Ended>) -> (Option<Job>, bool) {
-    match request {
-        Ok((Request::Publish(publish), held)) => (Some(Job::Publish(Box::new(publish), held)), true),
-        Ok((Request::AskReaders, _)) => (Some(Job::AskReaders), true),
-        Ok(_) => job(Err(out_of_place())),
-        Err(Ended::Refused(refusal)) => (Some(Job::Refuse(refusal)), false),
-        Err(Ended::Gone) => (None, false),
+/// What is wrong with a pulse ends the stream; what is wrong with the broker is no business of its owner. [P-16]
+async fn take_pulse(shared: &Shared, descriptor: &QueueDescriptor, pulse: &Bytes) -> Result<(), Refusal> {
+    match shared.take_pulse(descriptor, pulse).await {
+        Err(refusal) if matches!(refusal.code, RefusalCode::Unavailable | RefusalCode::Damaged) => Ok(()),
+        taken => taken,
     }
 }
 
-/// Checks a batch and hands what passes to the commit thread, in order.
-async fn submit(shared: Arc<Shared>, descriptor: Arc<QueueDescriptor>, batch: Vec<Job>) -> Vec<Answer> {
+/// Checks a batch and hands what passes to the commit thread, in order. What gets no answer has a `None` in its place.
+async fn submit(
+    shared: Arc<Shared>,
+    descriptor: Arc<QueueDescriptor>,
+    incoming: Arc<Mutex<Incoming>>,
+    batch: Vec<Job>,
+) -> Vec<Option<Answer>> {
     let admitted = shared.admit(descriptor.signing_key).await;
     let queue = descriptor.id();
     let count = batch.len();
-    let judge = move || batch.into_iter().map(|job| judge(&descriptor, &admitted, job)).collect::<Vec<_>>();
+    let broker = shared.clone();
+    let judge = move || {
+        // A check that panicked took its transfer with it.
+        let mut incoming = incoming.lock().unwrap_or_else(PoisonError::into_inner);
+        batch.into_iter().map(|job| judge(&broker, &descriptor, &admitted, &mut incoming, job)).collect::<Vec<_>>()
+    };
     let Ok(judged) = tokio::task::spawn_blocking(judge).await else {
-        return (0..count).map(|_| refuse(Refusal::new(RefusalCode::Unavailable, "the check did not end; nothing changed"))).collect();
+        let refusal = Refusal::new(RefusalCode::Unavailable, "the check did not end; nothing changed");
+        return (0..count).map(|_| Some(refuse(refusal.clone()))).collect();
     };
     let mut answers = Vec::with_capacity(count);
     for judged in judged {
         answers.push(match judged {
-            Judged::Publish(checked, held) => commit(&shared, *checked, held).await,
-            Judged::AskReaders => Box::pin(readers(shared.clone(), queue)),
-            Judged::Refused(refusal) => refuse(refusal),
+            Judged::Commit(work, held, place) => Some(commit(&shared, work, held, place).await),
+            Judged::AskReaders => Some(Box::pin(readers(shared.clone(), queue)) as Answer),
+            Judged::Refused(refusal) => Some(refuse(refusal)),
+            Judged::Silent => None,
         });
     }
     answers
 }
 
-fn judge(descriptor: &QueueDescriptor, admitted: &Result<(), Refusal>, job: Job) -> Judged {
+fn judge(shared: &Shared, descriptor: &QueueDescriptor, admitted: &Result<(), Refusal>, incoming: &mut Incoming, job: Job) -> Judged {
     match job {
         Job::Publish(publish, held) => match admitted.clone().and_then(|()| check(descriptor, *publish)) {
-            Ok(checked) => Judged::Publish(Box::new(checked), held),
+            Ok(checked) => Judged::Commit(checked.into(), held, None),
             Err(refusal) => Judged::Refused(refusal),
         },
         Job::AskReaders => Judged::AskReaders,
+        Job::Part(part, _held) => match incoming.take(&shared.transfers, &*shared.store, descriptor, admitted, *part) {
+            Part::Silent => Judged::Silent,
+            Part::Refused(refusal) => Judged::Refused(refusal),
+            Part::Whole(adoption, place) => Judged::Commit(Work::Adopt(adoption), None, Some(place)),
+        },
         Job::Refuse(refusal) => Judged::Refused(refusal),
     }
 }
 
 /// Waits for room in the commit queue, then gives the answer that comes after the sync. [P-7]
-async fn commit(shared: &Arc<Shared>, checked: Checked, held: Option<Held>) -> Answer {
+async fn commit(shared: &Arc<Shared>, work: Work, held: Option<Held>, place: Option<Place>) -> Answer {
     let (answer, outcome) = oneshot::channel();
-    match shared.jobs.send(CommitJob { checked, answer }).await {
+    match shared.jobs.send(CommitJob { work, answer, place }).await {
         Ok(()) => Box::pin(receipt(shared.clone(), outcome, held)),
         Err(_) => refuse(Refusal::new(RefusalCode::Unavailable, "the broker takes no publishes any more; nothing changed")),
     }
@@ -190,7 +206,14 @@ fn refuse(refusal: Refusal) -> Answer {
     Box::pin(std::future::ready(Reply::Refused(refusal)))
 }
 
-async fn wait_for(batch: &mut Option<Batch>) -> Vec<Answer> {
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
+    }
+}
+
+async fn wait_for(batch: &mut Option<Batch>) -> Vec<Option<Answer>> {
     match batch {
         Some(batch) => batch.await,
         None => pending().await,

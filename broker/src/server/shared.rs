@@ -11,6 +11,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::acknowledge::Acknowledgements;
 use super::budget::Budget;
 use super::config::{Admission, BrokerConfig, Deadlines};
+use super::pulses::Pulses;
+use super::transfer::Transfers;
 use super::wakes::Wakes;
 use crate::commit::CommitJob;
 use crate::store::{Cause, Store, StoreError};
@@ -27,8 +29,10 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) jobs: mpsc::Sender<CommitJob>,
     pub(super) acknowledgements: Acknowledgements,
+    pub(super) pulses: Pulses,
     pub(super) wakes: Arc<Wakes>,
     pub(super) budget: Budget,
+    pub(super) transfers: Transfers,
     pub(super) draining: watch::Receiver<bool>,
     reads: Semaphore,
 }
@@ -50,8 +54,10 @@ impl Shared {
             deadlines: config.deadlines,
             limits: limits(config.commit.live_bytes_max),
             jobs,
+            pulses: Pulses::new(wakes.clone()),
             wakes,
             budget: Budget::for_broker(),
+            transfers: Transfers::new(config.commit.live_bytes_max),
             draining,
             reads: Semaphore::new(READS_MAX),
         }

@@ -15,7 +15,7 @@ use super::connection::Peer;
 use super::frames::{Ended, Replies, Requests, out_of_place};
 use super::quic::Trust;
 use super::shared::drained;
-use super::wakes::Wake;
+use super::wakes::{Heard, Wake};
 use crate::engine::{Answer, Committed, FanOut, Next, Read, Subscription, check_acknowledgement};
 use crate::store::StoreError;
 
@@ -30,9 +30,17 @@ pub(super) async fn run(peer: Arc<Peer>, subscribe: Subscribe, mut requests: Req
     };
     let mut draining = peer.shared.draining.clone();
     // Before the first read: no commit falls between them.
-    let mut commits = peer.shared.wakes.listen(subscribe.queue);
+    let mut heard = peer.shared.wakes.listen(subscribe.queue);
+    if let Some(pulse) = peer.shared.pulses.newest(&subscribe.queue) {
+        streaming.subscription.on_pulse(pulse);
+    }
     loop {
-        if replies.is_idle() {
+        streaming.subscription.on_access_changed(heard.access_changed());
+        if streaming.subscription.is_denied() && !replies.withdraw() {
+            // The rest of a frame that the reader may not have any more; why, it is told when it comes again. [P-17]
+            return replies.abandon(RefusalCode::Denied);
+        }
+        if replies.is_idle() || streaming.subscription.is_doubted() {
             match streaming.next() {
                 Some(frame) => replies.put(frame),
                 None if streaming.ended => return replies.finish().await,
@@ -41,18 +49,20 @@ pub(super) async fn run(peer: Arc<Peer>, subscribe: Subscribe, mut requests: Req
         }
         let idle = replies.is_idle();
         tokio::select! {
-            sent = replies.flush(), if !idle => if sent.is_err() {
+            // In this order: no further piece of a frame leaves after a revocation that can be heard of.
+            biased;
+            () = drained(&mut draining) => return replies.abandon(RefusalCode::ShuttingDown),
+            news = heard.next() => if let Some(frames) = streaming.on_heard(news, heard.access_changed(), idle) {
+                replies.put(frames);
+            },
+            sent = replies.flush(), if !idle && !streaming.subscription.is_doubted() => if sent.is_err() {
                 return;
             },
             answer = wait_for(&mut streaming.reading) => streaming.on_answer(answer),
             kept = wait_for(&mut streaming.keeping) => streaming.on_kept(kept),
-            wake = commits.next() => if let Some(frames) = streaming.on_wake(&wake, idle) {
-                replies.put(frames);
-            },
             request = requests.next(), if idle && streaming.takes_request() => if let Err(ended) = request.and_then(|request| streaming.on_request(request)) {
                 return replies.end(ended).await;
             },
-            () = drained(&mut draining) => return replies.abandon(RefusalCode::ShuttingDown),
         }
     }
 }
@@ -85,7 +95,11 @@ impl Streaming {
 
     /// The next frame to send, if there is one now.
     fn next(&mut self) -> Option<Bytes> {
-        if let Some(reply) = self.acknowledged.take() {
+        if self.subscription.is_doubted() {
+            self.ask();
+            return None;
+        }
+        if let Some(reply) = self.acknowledged.take_if(|_| !self.subscription.is_denied()) {
             self.ended |= matches!(reply, Reply::Refused(_));
             return Some(reply.encode_prefixed());
         }
@@ -95,13 +109,20 @@ impl Streaming {
         if self.ended || self.reading.is_some() {
             return None;
         }
+        let reply = self.ask()?;
+        if !matches!(reply, Reply::Refused(_)) {
+            self.peer.trust(Trust::Known);
+        }
+        Some(reply.encode_prefixed())
+    }
+
+    /// What the engine wants sent, or else begins what it wants done, if nothing is under way.
+    fn ask(&mut self) -> Option<Reply> {
+        if self.reading.is_some() {
+            return None;
+        }
         match self.subscription.next() {
-            Next::Send(reply) => {
-                if !matches!(reply, Reply::Refused(_)) {
-                    self.peer.trust(Trust::Known);
-                }
-                return Some(reply.encode_prefixed());
-            }
+            Next::Send(reply) => return Some(reply),
             Next::Read(read) => self.reading = Some(Box::pin(perform(self.peer.clone(), read))),
             Next::Wait(_) => {}
             Next::End => self.ended = true,
@@ -117,14 +138,25 @@ impl Streaming {
         }
     }
 
+    /// `access` is the newest change of access that is durable, perhaps later than the news itself.
+    fn on_heard(&mut self, news: Heard, access: HeadRank, idle: bool) -> Option<Bytes> {
+        self.subscription.on_access_changed(access);
+        match news {
+            Heard::Commit(wake) => return self.on_wake(&wake, idle),
+            Heard::Pulse(pulse) => self.subscription.on_pulse(pulse),
+            Heard::Access => {}
+        }
+        None
+    }
+
     /// Frames to send at once if the reader is up to date; otherwise what to catch up with is only noted.
     fn on_wake(&mut self, wake: &Wake, idle: bool) -> Option<Bytes> {
         if idle {
             let shared = self.subscription.on_committed(&wake.committed) == FanOut::Shared;
             return shared.then(|| wake.frames());
         }
-        let Committed { queue, ref head, previous, .. } = *wake.committed;
-        self.missed = Some(Committed { queue, head: head.clone(), previous, entries: None, access_changed: true });
+        let Committed { queue, ref head, previous, access_changed, .. } = *wake.committed;
+        self.missed = Some(Committed { queue, head: head.clone(), previous, entries: None, access_changed });
         None
     }
 

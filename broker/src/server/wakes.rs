@@ -1,13 +1,13 @@
-//! Who is told of a commit: the live subscriptions of its queue, and nobody else.
+//! Who is told of a commit or a pulse: the live subscriptions of its queue, and nobody else.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use tidings_proto::QueueId;
-use tokio::sync::broadcast;
+use tidings_proto::{HeadRank, QueueId};
+use tokio::sync::{broadcast, watch};
 
-use crate::engine::Committed;
+use crate::engine::{Committed, Pulsed};
 
 /// Commits that a subscription may be behind before it is told only that it missed some.
 const COMMITS_MAX: usize = 16;
@@ -37,30 +37,80 @@ fn encode(committed: &Committed) -> Bytes {
 /// Channels to live subscriptions. A queue without any has none.
 #[derive(Debug, Default)]
 pub(super) struct Wakes {
-    channels: Mutex<HashMap<QueueId, broadcast::Sender<Arc<Wake>>>>,
+    channels: Mutex<HashMap<QueueId, Channel>>,
+}
+
+#[derive(Clone, Debug)]
+struct Channel {
+    commits: broadcast::Sender<Arc<Wake>>,
+    /// Beside the commits, since a listener takes them one by one: what it takes may be from before the list changed.
+    access: watch::Sender<HeadRank>,
+    pulse: watch::Sender<Option<Pulsed>>,
+}
+
+impl Channel {
+    fn new() -> Self {
+        let (access, pulse) = (watch::Sender::new(HeadRank::default()), watch::Sender::new(None));
+        Self { commits: broadcast::Sender::new(COMMITS_MAX), access, pulse }
+    }
+
+    fn listeners(&self) -> usize {
+        self.commits.receiver_count()
+    }
 }
 
 impl Wakes {
-    /// Tells whoever listens. Never blocks on a listener.
-    pub(super) fn publish(&self, committed: &Arc<Committed>) {
-        let channel = self.lock().get(&committed.queue).cloned();
-        if let Some(channel) = channel {
+    /// Tells whoever listens of commits that became durable together, before any of their owners hears of it. Never blocks on a
+    /// listener.
+    ///
+    /// All changes of access are told before the first commit: one that was durable as soon as the revocation behind it must not be
+    /// sent on. [P-17]
+    pub(super) fn publish(&self, group: &[Arc<Committed>]) {
+        let channels: Vec<Option<Channel>> = {
+            let all = self.lock();
+            group.iter().map(|committed| all.get(&committed.queue).cloned()).collect()
+        };
+        let heard = || group.iter().zip(&channels).filter_map(|(committed, channel)| Some((committed, channel.as_ref()?)));
+        for (committed, channel) in heard().filter(|(committed, _)| committed.access_changed) {
+            let rank = committed.head.rank();
+            channel.access.send_if_modified(|newest| std::mem::replace(newest, rank.max(*newest)) < rank);
+        }
+        for (committed, channel) in heard() {
             // The last listener may have gone this moment.
-            let _ = channel.send(Arc::new(Wake { committed: committed.clone(), frames: OnceLock::new() }));
+            let _ = channel.commits.send(Arc::new(Wake { committed: committed.clone(), frames: OnceLock::new() }));
         }
     }
 
-    /// Listens to the commits of a queue from now on.
-    pub(super) fn listen(self: &Arc<Self>, queue: QueueId) -> Listener {
-        let mut channels = self.lock();
-        let channel = channels.entry(queue).or_insert_with(|| broadcast::Sender::new(COMMITS_MAX));
-        Listener { wakes: self.clone(), queue, receiver: Some(channel.subscribe()) }
+    /// Tells whoever listens of a pulse.
+    pub(super) fn pulse(&self, queue: &QueueId, pulse: &Pulsed) {
+        if let Some(channel) = self.lock().get(queue) {
+            channel.pulse.send_replace(Some(pulse.clone()));
+        }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<QueueId, broadcast::Sender<Arc<Wake>>>> {
+    /// Listens to the commits of a queue from now on, and to its pulses.
+    pub(super) fn listen(self: &Arc<Self>, queue: QueueId) -> Listener {
+        let mut channels = self.lock();
+        let channel = channels.entry(queue).or_insert_with(Channel::new);
+        let ears = Ears { commits: channel.commits.subscribe(), access: channel.access.subscribe(), pulse: channel.pulse.subscribe() };
+        Listener { wakes: self.clone(), queue, ears: Some(ears) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<QueueId, Channel>> {
         // The map is whole after every step, also one that panicked.
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a live subscription hears.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// A durable head.
+    Commit(Arc<Wake>),
+    /// A pulse; of several only the newest.
+    Pulse(Pulsed),
+    /// The access list changed, see [`Listener::access_changed`].
+    Access,
 }
 
 /// One subscription's ear.
@@ -69,20 +119,50 @@ pub(super) struct Listener {
     wakes: Arc<Wakes>,
     queue: QueueId,
     /// Always there until dropped.
-    receiver: Option<broadcast::Receiver<Arc<Wake>>>,
+    ears: Option<Ears>,
+}
+
+#[derive(Debug)]
+struct Ears {
+    commits: broadcast::Receiver<Arc<Wake>>,
+    access: watch::Receiver<HeadRank>,
+    pulse: watch::Receiver<Option<Pulsed>>,
 }
 
 impl Listener {
-    /// The next commit. One that was missed is not given; those after it are. Safe to cancel.
-    pub(super) async fn next(&mut self) -> Arc<Wake> {
+    /// What comes next. A commit that was missed is not given; those after it are. Safe to cancel.
+    pub(super) async fn next(&mut self) -> Heard {
+        match &mut self.ears {
+            Some(ears) => ears.next().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Rank of the newest durable head that changed the access list since this began to listen, also if its commit was not given yet.
+    /// [P-17]
+    pub(super) fn access_changed(&self) -> HeadRank {
+        self.ears.as_ref().map_or(HeadRank::default(), |ears| *ears.access.borrow())
+    }
+}
+
+impl Ears {
+    async fn next(&mut self) -> Heard {
         loop {
-            match &mut self.receiver {
-                Some(receiver) => match receiver.recv().await {
-                    Ok(wake) => return wake,
+            tokio::select! {
+                biased;
+                Ok(()) = self.access.changed() => return Heard::Access,
+                commit = self.commits.recv() => match commit {
+                    Ok(wake) => return Heard::Commit(wake),
                     Err(broadcast::error::RecvError::Lagged(_)) => {}
-                    Err(broadcast::error::RecvError::Closed) => self.receiver = None,
+                    // The channel lives as long as this listener.
+                    Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
                 },
-                None => std::future::pending().await,
+                Ok(()) = self.pulse.changed() => {
+                    let pulse = self.pulse.borrow_and_update().clone();
+                    if let Some(pulse) = pulse {
+                        return Heard::Pulse(pulse);
+                    }
+                }
             }
         }
     }
@@ -91,8 +171,8 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         let mut channels = self.wakes.lock();
-        self.receiver = None;
-        if channels.get(&self.queue).is_some_and(|channel| channel.receiver_count() == 0) {
+        self.ears = None;
+        if channels.get(&self.queue).is_some_and(|channel| channel.listeners() == 0) {
             channels.remove(&self.queue);
         }
     }
@@ -101,6 +181,10 @@ impl Drop for Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commit::{CommitQueue, CommitSettings};
+    use crate::engine::test_owner::{Request, TestOwner, puts};
+    use crate::store::MemoryStore;
+    use tidings_proto::{HeadNumber, Term, Timestamp};
 
     #[test]
     fn a_queue_without_listeners_costs_nothing() {
@@ -111,5 +195,31 @@ mod tests {
         assert_eq!(wakes.lock().len(), 1);
         drop(two);
         assert_eq!(wakes.lock().len(), 0);
+    }
+
+    /// Three publishes that became durable together; the last one revokes.
+    fn group(owner: &mut TestOwner) -> Vec<Arc<Committed>> {
+        let (store, mut commits) = (MemoryStore::new(), CommitQueue::new(CommitSettings::default()));
+        let first = owner.checked(Request { add: vec![7], ..puts(&[1]) });
+        let remove = owner.readers();
+        let group = vec![first, owner.checked(puts(&[2])), owner.checked(Request { remove, ..puts(&[3]) })];
+        let results = commits.commit_group(&store, Timestamp::ZERO, group);
+        results.into_iter().map(|result| result.expect("valid").committed).collect()
+    }
+
+    /// [P-17] Whatever of a group a listener takes first, it knows of the revocation in it.
+    #[tokio::test]
+    async fn a_revocation_is_known_before_any_commit_of_its_group() {
+        let (wakes, mut owner) = (Arc::new(Wakes::default()), TestOwner::new(1));
+        let mut listener = wakes.listen(owner.queue());
+        let group = group(&mut owner);
+        wakes.publish(&group);
+        let rank = HeadRank { term: Term::new(1), number: HeadNumber::new(3) };
+        assert_eq!(listener.access_changed(), rank);
+        assert!(matches!(listener.next().await, Heard::Access));
+        for number in 1..=3 {
+            let Heard::Commit(wake) = listener.next().await else { panic!("a commit") };
+            assert_eq!((wake.committed.head.rank().number.value(), listener.access_changed()), (number, rank));
+        }
     }
 }

@@ -1,12 +1,12 @@
-//! Which appends of a group still have to be done: the compare-and-swap on heads that every store shares.
+//! What may be written at the head that stands: the compare-and-swap on heads that every store shares.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use tidings_core::head::SignedHead;
-use tidings_proto::{HeadHash, QueueId};
+use tidings_proto::{HeadHash, HeadRank, Offset, QueueId};
 
-use super::{Append, StoreError};
+use super::{Append, Staged, StoreError};
 
 /// The appends of `group` that are not done yet; those of one queue in their order.
 ///
@@ -26,6 +26,18 @@ pub(super) fn outstanding(
     Ok(outstanding)
 }
 
+/// Whether `staged` may be written beside the head that stands. Errors: `Conflict`, or `Damaged` if that head does not parse.
+///
+/// An entry at or below the standing offset would overwrite a live one.
+pub(super) fn may_stage(staged: &Staged, stands: Option<&Bytes>) -> Result<(), StoreError> {
+    let head = stands.map(|bytes| parse(bytes, &staged.queue)).transpose()?;
+    let newest = head.as_ref().map_or(Offset::ZERO, |head| head.head().offset);
+    if head.map(|head| head.hash()) == staged.expected && staged.entries.iter().all(|(offset, _)| *offset > newest) {
+        return Ok(());
+    }
+    Err(conflict(&staged.queue, stands)?)
+}
+
 /// What of one queue's chain comes after the head that stands.
 fn rest_of<'a>(chain: &[&'a Append], queue: &QueueId, stands: Option<&Bytes>) -> Result<Vec<&'a Append>, StoreError> {
     // The group may repeat one whose outcome was unknown: whatever leads to the head that stands is done.
@@ -42,6 +54,11 @@ fn rest_of<'a>(chain: &[&'a Append], queue: &QueueId, stands: Option<&Bytes>) ->
         rest.push(*append);
     }
     Ok(rest)
+}
+
+/// Rank of the head that an append takes its queue to. The engine read that head; one that does not parse counts as the oldest.
+pub(super) fn rank_of(append: &Append) -> HeadRank {
+    SignedHead::parse(append.row.head.clone()).map_or(HeadRank::default(), |head| head.rank())
 }
 
 fn hash_of(head: Option<&Bytes>, queue: &QueueId) -> Result<Option<HeadHash>, StoreError> {

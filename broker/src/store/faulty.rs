@@ -15,7 +15,7 @@ use tidings_core::entropy::Entropy;
 use tidings_core::history::NodeIndex;
 use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId};
 
-use super::{Acked, Append, Cause, LiveRow, MemoryStore, QueueRow, Scan, ScanLimit, Store, StoreError};
+use super::{Acked, Append, Cause, LiveRow, MemoryStore, QueueRow, Scan, ScanLimit, Staged, Store, StoreError};
 
 /// How one write fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +154,14 @@ impl Store for FaultyStore {
         self.state().write(Write::Append(group.to_vec()))
     }
 
+    fn stage(&self, staged: &Staged) -> Result<(), StoreError> {
+        self.state().write(Write::Stage(staged.clone()))
+    }
+
+    fn unstage(&self, queue: &QueueId) -> Result<(), StoreError> {
+        self.state().write(Write::Unstage(*queue))
+    }
+
     fn live_of(&self, queue: &QueueId, births: &[Birth]) -> Result<Vec<Option<LiveRow>>, StoreError> {
         self.read(Some(queue), |store| store.live_of(queue, births))
     }
@@ -180,6 +188,10 @@ impl Store for FaultyStore {
 
     fn access_list(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError> {
         self.read(Some(queue), |store| store.access_list(queue))
+    }
+
+    fn was_removed(&self, queue: &QueueId, reader: &Pseudonym) -> Result<bool, StoreError> {
+        self.read(Some(queue), |store| store.was_removed(queue, reader))
     }
 
     fn attachment(&self, queue: &QueueId, hash: &ContentHash) -> Result<Option<Bytes>, StoreError> {
@@ -221,8 +233,11 @@ impl State {
             Some(Fault::RequestLost) => return Err(lost("request lost")),
             _ => write.apply(&self.visible)?,
         }
+        let synced = write.is_synced();
         self.unsynced.push(write);
         match fault {
+            Some(Fault::AnswerLost) if !synced => Err(lost("answer lost")),
+            None if !synced => Ok(()),
             Some(Fault::SyncSkipped) => Ok(()),
             Some(Fault::SyncFailed) => {
                 self.poisoned = true;
@@ -269,6 +284,8 @@ impl State {
 enum Write {
     Append(Vec<Append>),
     Acknowledge(Vec<Acked>),
+    Stage(Staged),
+    Unstage(QueueId),
 }
 
 impl Write {
@@ -276,13 +293,22 @@ impl Write {
         match self {
             Self::Append(group) => store.append(group),
             Self::Acknowledge(group) => store.acknowledge(group),
+            Self::Stage(staged) => store.stage(staged),
+            Self::Unstage(queue) => store.unstage(queue),
         }
+    }
+
+    /// Whether it is durable once it is answered.
+    fn is_synced(&self) -> bool {
+        matches!(self, Self::Append(_) | Self::Acknowledge(_))
     }
 
     fn queues(&self) -> Vec<QueueId> {
         match self {
             Self::Append(group) => group.iter().map(|append| append.queue).collect(),
             Self::Acknowledge(group) => group.iter().map(|acked| acked.queue).collect(),
+            Self::Stage(staged) => vec![staged.queue],
+            Self::Unstage(queue) => vec![*queue],
         }
     }
 }

@@ -9,8 +9,9 @@ use roaring::RoaringTreemap;
 use tidings_core::history::NodeIndex;
 use tidings_proto::{Birth, ContentHash, HeadRank, Offset, Pseudonym, QueueId};
 
-use super::chain::outstanding;
-use super::{Acked, Append, LiveRow, QueueRow, Scan, ScanLimit, Store, StoreError};
+use super::chain::{self, may_stage, outstanding};
+use super::removed::{self, Removed};
+use super::{Acked, Append, LiveRow, QueueRow, Scan, ScanLimit, Staged, Store, StoreError};
 
 /// A store in memory.
 #[derive(Debug, Default)]
@@ -57,6 +58,20 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn stage(&self, staged: &Staged) -> Result<(), StoreError> {
+        let mut tables = self.write();
+        may_stage(staged, tables.queues.get(&staged.queue).map(|kept| &kept.row.head))?;
+        let ahead = tables.ahead.entry(staged.queue).or_default();
+        ahead.entries.extend(staged.entries.iter().cloned());
+        ahead.history.extend(staged.history.iter().copied());
+        Ok(())
+    }
+
+    fn unstage(&self, queue: &QueueId) -> Result<(), StoreError> {
+        self.write().ahead.remove(queue);
+        Ok(())
+    }
+
     fn live_of(&self, queue: &QueueId, births: &[Birth]) -> Result<Vec<Option<LiveRow>>, StoreError> {
         let rows = self.of(queue, |kept| births.iter().map(|birth| kept.row_at(kept.births.get(birth)?)).collect());
         Ok(rows.unwrap_or_else(|| vec![None; births.len()]))
@@ -91,6 +106,10 @@ impl Store for MemoryStore {
         Ok(rows.unwrap_or_default())
     }
 
+    fn was_removed(&self, queue: &QueueId, reader: &Pseudonym) -> Result<bool, StoreError> {
+        Ok(self.of(queue, |kept| kept.removed.contains_key(reader)).unwrap_or(false))
+    }
+
     fn attachment(&self, queue: &QueueId, hash: &ContentHash) -> Result<Option<Bytes>, StoreError> {
         Ok(self.of(queue, |kept| kept.attachments.get(hash).cloned()).flatten())
     }
@@ -116,11 +135,20 @@ impl Store for MemoryStore {
 struct Tables {
     queues: BTreeMap<QueueId, Queue>,
     acknowledgements: BTreeMap<(QueueId, Pseudonym), (HeadRank, Bytes)>,
+    ahead: BTreeMap<QueueId, Ahead>,
+}
+
+/// What was staged and not named yet.
+#[derive(Clone, Debug, Default)]
+struct Ahead {
+    entries: BTreeMap<Offset, Bytes>,
+    history: BTreeMap<NodeIndex, [u8; 32]>,
 }
 
 impl Tables {
     fn apply(&mut self, append: &Append) {
-        self.queues.entry(append.queue).or_insert_with(|| Queue::new(append.row.clone())).apply(append);
+        let ahead = self.ahead.remove(&append.queue).unwrap_or_default();
+        self.queues.entry(append.queue).or_insert_with(|| Queue::new(append.row.clone())).apply(append, ahead);
         for reader in &append.access_removed {
             self.acknowledgements.remove(&(append.queue, *reader));
         }
@@ -134,6 +162,7 @@ struct Queue {
     births: BTreeMap<Birth, Offset>,
     history: BTreeMap<NodeIndex, [u8; 32]>,
     access: BTreeMap<Pseudonym, Bytes>,
+    removed: Removed,
     attachments: BTreeMap<ContentHash, Bytes>,
 }
 
@@ -145,11 +174,12 @@ impl Queue {
             births: BTreeMap::new(),
             history: BTreeMap::new(),
             access: BTreeMap::new(),
+            removed: Removed::new(),
             attachments: BTreeMap::new(),
         }
     }
 
-    fn apply(&mut self, append: &Append) {
+    fn apply(&mut self, append: &Append, mut ahead: Ahead) {
         self.row = append.row.clone();
         for row in &append.retired {
             self.entries.remove(&row.offset);
@@ -168,8 +198,17 @@ impl Queue {
             self.entries.insert(row.offset, (*row, bytes.clone()));
             self.births.insert(row.birth, row.offset);
         }
+        for row in &append.staged {
+            if let Some(bytes) = ahead.entries.remove(&row.offset) {
+                self.entries.insert(row.offset, (*row, bytes));
+                self.births.insert(row.birth, row.offset);
+            }
+        }
+        self.history.append(&mut ahead.history);
         self.history.extend(append.history.iter().copied());
         self.access.extend(append.access_put.iter().cloned());
+        let put = append.access_put.iter().map(|(reader, _)| *reader);
+        removed::record(&mut self.removed, chain::rank_of(append), append.access_removed.iter().copied(), put);
         self.attachments.extend(append.attachments_put.iter().cloned());
     }
 

@@ -8,6 +8,7 @@ pub mod conformance;
 mod error;
 pub mod faulty;
 pub mod memory;
+mod removed;
 #[cfg(feature = "rocksdb")]
 pub mod rocksdb;
 mod rows;
@@ -20,9 +21,10 @@ use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId};
 pub use error::{Cause, StoreError};
 pub use faulty::{Fault, Faults, FaultyStore};
 pub use memory::MemoryStore;
+pub use removed::REMOVED_MAX;
 #[cfg(feature = "rocksdb")]
 pub use rocksdb::{OpenError, RocksStore, Settings};
-pub use rows::{Acked, Append, LiveRow, QueueRow, Scan, ScanLimit};
+pub use rows::{Acked, Append, LiveRow, QueueRow, Scan, ScanLimit, Staged};
 
 /// Keeps queues durably.
 ///
@@ -42,6 +44,22 @@ pub trait Store: Send + Sync + 'static {
     /// cannot be read; `Unavailable` and `Poisoned`: nothing changed in any queue. `Indeterminate`: all of it or none of it
     /// happened.
     fn append(&self, group: &[Append]) -> Result<(), StoreError>;
+
+    /// Writes ahead what a later append names in `staged`, so that no single write has to hold it all. No read sees it, and it
+    /// is not synced: the append that names it syncs it too, and after a crash before that some of it may be gone. Repeating it
+    /// is safe. Appends that do not name it go on as if it were not there. [P-10]
+    ///
+    /// # Errors
+    /// `Conflict` if another head stands than the expected one, or an entry is not above it: nothing changed. `Indeterminate`:
+    /// some of it may be there; unstage.
+    fn stage(&self, staged: &Staged) -> Result<(), StoreError>;
+
+    /// Forgets what was staged in a queue and never named, also before the process started: the first step of staging. Not
+    /// synced. History may stay; it is overwritten before anything asks for it.
+    ///
+    /// # Errors
+    /// `Indeterminate`: some of it may be gone.
+    fn unstage(&self, queue: &QueueId) -> Result<(), StoreError>;
 
     /// The live rows of these births.
     fn live_of(&self, queue: &QueueId, births: &[Birth]) -> Result<Vec<Option<LiveRow>>, StoreError>;
@@ -65,6 +83,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// All access rows of a queue, ascending by pseudonym.
     fn access_list(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError>;
+
+    /// Whether this reader had an access row that was removed and not put again. Of each queue the newest [`REMOVED_MAX`] are
+    /// remembered; two are as old as each other if one publish removed both. [P-17]
+    fn was_removed(&self, queue: &QueueId, reader: &Pseudonym) -> Result<bool, StoreError>;
 
     /// A grant or owner's copy by its hash.
     fn attachment(&self, queue: &QueueId, hash: &ContentHash) -> Result<Option<Bytes>, StoreError>;

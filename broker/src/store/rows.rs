@@ -47,6 +47,8 @@ pub struct Append {
     pub row: QueueRow,
     /// New live entries with their encoded bytes.
     pub entries: Vec<(LiveRow, Bytes)>,
+    /// New live entries whose bytes were staged since this head stood and nothing was unstaged. [P-10]
+    pub staged: Vec<LiveRow>,
     /// Rows that leave the live set, with their bytes.
     pub retired: Vec<LiveRow>,
     /// Births that end because their tombstone is purged.
@@ -61,6 +63,19 @@ pub struct Append {
     pub attachments_put: Vec<(ContentHash, Bytes)>,
     /// Attachments that no row names any more.
     pub attachments_removed: Vec<ContentHash>,
+}
+
+/// What an append to come will name, put where no read looks: entries above the head that stands, history beyond its own. [P-10]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Staged {
+    /// The queue.
+    pub queue: QueueId,
+    /// Hash of the head that stands; `None`: the queue is new here.
+    pub expected: Option<HeadHash>,
+    /// Encoded entries, all above the offset of that head.
+    pub entries: Vec<(Offset, Bytes)>,
+    /// Subtrees that reach beyond the history of that head.
+    pub history: Vec<(NodeIndex, [u8; 32])>,
 }
 
 /// Live entries read at one head.

@@ -1,10 +1,14 @@
 //! The server over loopback, spoken to by bare QUIC streams: what an honest client never sends is sent here too.
 
+mod access;
 mod client;
 mod connections;
 mod drain;
+mod fan_out;
 mod owner;
+mod pulses;
 mod streams;
+mod transfers;
 
 use std::sync::Arc;
 

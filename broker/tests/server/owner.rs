@@ -4,10 +4,10 @@ use bytes::Bytes;
 use tidings_core::grant::attachment_hash;
 use tidings_core::mutation::{Mutation, Operation};
 use tidings_core::reader::{MemoryReaderStore, Reader, Step};
-use tidings_core::writer::{AccessChange, Draft, SignRequest, Writer};
-use tidings_core::{AccessRow, Entropy, NodeKey, Object, Version};
+use tidings_core::writer::{AccessChange, Draft, Invitee, SignRequest, Writer};
+use tidings_core::{AccessRow, Entropy, NodeKey, Object, Pulse, Version};
 use tidings_proto::frames::{Open, Publish};
-use tidings_proto::{HeadRank, Reply, Request, Timestamp};
+use tidings_proto::{HeadRank, Pseudonym, Reply, Request, Timestamp};
 
 use crate::client::{TestClient, TestStream};
 
@@ -46,8 +46,33 @@ impl TestOwner {
             };
             Draft { mutation, prior: None }
         });
-        let access = AccessChange { add: vec![], remove: vec![], rotate: false, locator: String::new() };
-        let request = SignRequest { changes: changes.collect(), floor: None, access };
+        let changes = changes.collect();
+        self.sign(changes, AccessChange { add: vec![], remove: vec![], rotate: false, locator: String::new() })
+    }
+
+    /// Signs a publish that grants this node the queue.
+    pub(crate) fn grant(&mut self, key: &NodeKey) -> Publish {
+        self.steps += 1;
+        let add = vec![Invitee { card: key.card(), name: "a reader".into() }];
+        self.sign(vec![], AccessChange { add, remove: vec![], rotate: false, locator: String::new() })
+    }
+
+    /// Signs a publish that ends this reader's access.
+    pub(crate) fn revoke(&mut self, reader: Pseudonym) -> Publish {
+        self.steps += 1;
+        self.sign(vec![], AccessChange { add: vec![], remove: vec![reader], rotate: false, locator: String::new() })
+    }
+
+    /// Signs a pulse about the newest head.
+    pub(crate) fn pulse(&self, time: u64) -> Bytes {
+        let head = self.writer.head().expect("signed");
+        let (time, next) = (Timestamp::new(time), Timestamp::new(u64::MAX));
+        Pulse { queue: self.writer.queue(), rank: head.rank(), head: head.hash(), time, next }.sign(&self.key)
+    }
+
+    fn sign(&mut self, changes: Vec<Draft>, access: AccessChange) -> Publish {
+        let now = Timestamp::new(self.steps);
+        let request = SignRequest { changes, floor: None, access };
         let mut seed = [1; 32];
         seed[..8].copy_from_slice(&self.steps.to_be_bytes());
         self.writer.sign(&self.key, request, now, &mut Entropy::new(seed)).expect("signed").publish()
@@ -55,10 +80,16 @@ impl TestOwner {
 
     /// The owner as a reader, from its first publish.
     pub(crate) fn reader(&self, first: &Publish) -> TestReader {
-        let row = AccessRow::decode(&first.access_put[0]).expect("the owner's own row");
-        let grant = first.attachments.iter().find(|bytes| attachment_hash(bytes) == row.grant).expect("its grant");
-        let reader = Reader::join(self.writer.descriptor().clone(), grant, &self.key).expect("its own grant");
-        TestReader { reader, store: MemoryReaderStore::default(), key: self.key.clone() }
+        self.reader_with(first, &self.key)
+    }
+
+    /// A reader, from the publish that granted it the queue.
+    pub(crate) fn reader_with(&self, granting: &Publish, key: &NodeKey) -> TestReader {
+        let rows = granting.access_put.iter().map(|bytes| AccessRow::decode(bytes).expect("a row"));
+        let grants = rows.filter_map(|row| granting.attachments.iter().find(|bytes| attachment_hash(bytes) == row.grant));
+        let mut joined = grants.filter_map(|grant| Reader::join(self.writer.descriptor().clone(), grant, key).ok());
+        let reader = joined.next().expect("a grant for this key");
+        TestReader { reader, store: MemoryReaderStore::default(), key: key.clone() }
     }
 }
 

@@ -1,4 +1,6 @@
+mod access;
 mod model;
+mod pulses;
 
 use std::sync::Arc;
 
@@ -76,6 +78,7 @@ fn kinds(replies: &[Reply]) -> String {
         Reply::Chunk(_) => 'c',
         Reply::Bitmap(_) => 'b',
         Reply::Refused(_) => 'r',
+        Reply::Pulse(_) => 'p',
         _ => '?',
     };
     replies.iter().map(kind).collect()

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tidings_core::NodeIndex;
 use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId};
 
-use super::super::{Acked, Append, ScanLimit, Store};
+use super::super::{Acked, Append, REMOVED_MAX, ScanLimit, Store};
 use super::publisher::Publisher;
 use super::{Check, done, named_checks};
 
@@ -15,6 +15,9 @@ pub(super) fn checks<S: Store>() -> Vec<Check<S>> {
         history_keeps_every_complete_subtree,
         access_rows_are_put_replaced_and_removed,
         a_reader_that_is_removed_leaves_no_acknowledgement,
+        a_former_reader_is_remembered_until_it_is_one_again,
+        former_readers_of_one_queue_are_not_another_queues,
+        the_oldest_former_readers_are_forgotten,
         attachments_are_kept_until_removed,
         an_attachment_of_one_queue_is_not_another_queues,
         the_highest_acknowledgement_stays,
@@ -33,6 +36,7 @@ fn a_queue_that_is_new_here_has_nothing<S: Store>(store: &S) {
     assert_eq!(done(store.history(&queue, &[NodeIndex::leaf(0)])), vec![None]);
     assert_eq!(done(store.access(&queue, &Pseudonym::ZERO)), None);
     assert_eq!(done(store.access_list(&queue)), vec![]);
+    assert!(!done(store.was_removed(&queue, &Pseudonym::ZERO)));
     assert_eq!(done(store.attachment(&queue, &ContentHash::ZERO)), None);
     assert_eq!(done(store.acknowledgements(&queue)), vec![]);
 }
@@ -74,6 +78,46 @@ fn a_reader_that_is_removed_leaves_no_acknowledgement<S: Store>(store: &S) {
     done(store.acknowledge(&[owner.acked(1, 1, 1), owner.acked(2, 1, 1)]));
     done(store.append(&[Append { access_removed: vec![reader(1)], ..owner.records(0) }]));
     assert_eq!(done(store.acknowledgements(&owner.queue)), vec![kept(&owner.acked(2, 1, 1))]);
+}
+
+/// [P-17]
+fn a_former_reader_is_remembered_until_it_is_one_again<S: Store>(store: &S) {
+    let mut owner = owner();
+    let removed = |store: &S, owner: &Publisher| [1, 2, 3].map(|number| done(store.was_removed(&owner.queue, &reader(number))));
+    done(store.append(&[Append { access_put: vec![row(1, "a"), row(2, "b")], ..owner.records(0) }]));
+    assert_eq!(removed(store, &owner), [false; 3]);
+    done(store.append(&[Append { access_removed: vec![reader(1), reader(2)], ..owner.records(0) }]));
+    assert_eq!(removed(store, &owner), [true, true, false]);
+    let again = Append { access_put: vec![row(1, "again")], ..owner.records(0) };
+    done(store.append(&[again, Append { access_put: vec![row(3, "c")], ..owner.records(0) }]));
+    assert_eq!(removed(store, &owner), [false, true, false]);
+    let both =
+        [Append { access_removed: vec![reader(3)], ..owner.records(0) }, Append { access_put: vec![row(3, "c")], ..owner.records(0) }];
+    done(store.append(&both));
+    assert_eq!(removed(store, &owner), [false, true, false]);
+}
+
+fn former_readers_of_one_queue_are_not_another_queues<S: Store>(store: &S) {
+    let (mut owner, mut other) = (owner(), Publisher::new(QueueId::new([6; 32])));
+    done(store.append(&[Append { access_removed: vec![reader(1)], ..owner.records(0) }, other.records(0)]));
+    assert!(!done(store.was_removed(&other.queue, &reader(1))));
+    assert_eq!(done(store.access_list(&owner.queue)), vec![]);
+}
+
+/// [P-19]
+fn the_oldest_former_readers_are_forgotten<S: Store>(store: &S) {
+    let mut owner = owner();
+    let numbered = |number: usize| {
+        let mut name = [0xff; 32];
+        name[..8].copy_from_slice(&(REMOVED_MAX - number).to_be_bytes());
+        Pseudonym::new(name)
+    };
+    done(store.append(&[Append { access_removed: vec![numbered(0)], ..owner.records(0) }]));
+    done(store.append(&[Append { access_removed: (1..REMOVED_MAX).map(numbered).collect(), ..owner.records(0) }]));
+    assert!(done(store.was_removed(&owner.queue, &numbered(0))));
+    done(store.append(&[Append { access_removed: vec![numbered(REMOVED_MAX)], ..owner.records(0) }]));
+    let remembered = [0, 1, REMOVED_MAX].map(|number| done(store.was_removed(&owner.queue, &numbered(number))));
+    assert_eq!(remembered, [false, true, true]);
 }
 
 fn attachments_are_kept_until_removed<S: Store>(store: &S) {

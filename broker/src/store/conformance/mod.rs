@@ -1,5 +1,6 @@
 //! One suite for every store: what the trait promises, each sentence a check. Test code, public for stores kept elsewhere.
 
+pub(super) mod adoptions;
 mod lookups;
 pub mod publisher;
 mod publishes;
@@ -40,6 +41,7 @@ fn checks<S: Store>() -> Vec<Check<S>> {
     let mut checks = publishes::checks::<S>();
     checks.extend(scans::checks::<S>());
     checks.extend(lookups::checks::<S>());
+    checks.extend(adoptions::checks::<S>());
     checks
 }
 

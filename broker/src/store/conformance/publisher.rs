@@ -9,6 +9,7 @@ use tidings_proto::{Birth, EntryDigest, Epoch, HeadNumber, HeadRank, Offset, Que
 use super::super::{Acked, Append, LiveRow, QueueRow};
 
 /// One queue as its owner sees it. Heads are signed, but set hashes and entries are only told apart, not real: no store looks.
+#[derive(Clone)]
 pub struct Publisher {
     key: NodeKey,
     /// The queue; not derived from the key, so that checks can choose neighbours.
@@ -105,6 +106,7 @@ impl Publisher {
             expected,
             row,
             entries: Vec::new(),
+            staged: Vec::new(),
             retired: Vec::new(),
             ended: Vec::new(),
             history,

@@ -6,6 +6,7 @@ use tidings_core::{Entropy, NodeIndex};
 use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId};
 
 use super::super::{Append, LiveRow, MemoryStore, QueueRow, Scan, ScanLimit, Store};
+use super::adoptions::ahead;
 use super::done;
 use super::publisher::Publisher;
 
@@ -16,7 +17,18 @@ pub(super) fn walk<S: Store>(mut store: S, reopen: &impl Fn(S) -> S, seed: u8) {
     let (reference, mut chance) = (MemoryStore::new(), Chance(Entropy::new([seed; 32])));
     let mut owners = [[0; 32], [0x7f; 32], [0xff; 32]].map(|id| Publisher::new(QueueId::new(id)));
     for step in 0..STEPS {
-        let group: Vec<Append> = (0..1 + chance.below(3)).map(|_| next(&mut owners[chance.below(3) as usize], &mut chance)).collect();
+        let mut group: Vec<Append> = (0..1 + chance.below(3)).map(|_| next(&mut owners[chance.below(3) as usize], &mut chance)).collect();
+        // The first append of a group continues a head that stands: it can as well come in two steps.
+        if chance.below(4) == 0 {
+            let (staged, rest) = ahead(group[0].clone());
+            let abandoned = [store.stage(&staged), reference.stage(&staged)];
+            assert_eq!(abandoned[0], abandoned[1]);
+            if abandoned[0].is_ok() && chance.below(3) > 0 {
+                assert_eq!(store.unstage(&staged.queue), reference.unstage(&staged.queue));
+                assert_eq!(store.stage(&staged), reference.stage(&staged));
+                group[0] = rest;
+            }
+        }
         assert_eq!(store.append(&group), reference.append(&group));
         let owner = &owners[chance.below(3) as usize];
         let acked = [owner.acked(chance.below(4) as u8, 1 + chance.below(2), chance.below(9))];
@@ -60,6 +72,7 @@ struct Observed {
     bitmaps: Vec<Option<(RoaringTreemap, Scan)>>,
     history: Vec<Option<[u8; 32]>>,
     access: Vec<(Pseudonym, Bytes)>,
+    removed: Vec<bool>,
     attachments: Vec<Option<Bytes>>,
     acknowledgements: Vec<(Pseudonym, Bytes)>,
 }
@@ -76,6 +89,7 @@ fn observe<S: Store>(store: &S, owner: &Publisher, seed: u8) -> Observed {
         bitmaps: numbers().step_by(35).map(|through| done(store.bitmap(queue, Offset::new(through), limit))).collect(),
         history: done(store.history(queue, &levels.collect::<Vec<_>>())),
         access: done(store.access_list(queue)),
+        removed: (0..8).map(|number| done(store.was_removed(queue, &Pseudonym::new([number; 32])))).collect(),
         attachments: (0..8).map(|number| done(store.attachment(queue, &ContentHash::new([number; 32])))).collect(),
         acknowledgements: done(store.acknowledgements(queue)),
     }

@@ -139,3 +139,21 @@ fn faults_come_about_as_often_as_told() {
     assert!(failed((0..1000).filter(|number| store.acknowledge(&[owner.acked(1, 1, *number)]).is_err()).count()));
     assert!(failed((0..1000).filter(|_| store.queue(&owner.queue).is_err()).count()));
 }
+
+/// [P-10] A power cut during a transfer: nothing was seen, nothing is left, and the whole of it can be repeated.
+#[test]
+fn what_was_staged_is_gone_after_a_crash_and_durable_with_the_append_that_names_it() {
+    let (store, mut owner) = store();
+    store.append(&[owner.records(1)]).expect("no fault");
+    let (staged, append) = conformance::adoptions::ahead(owner.records(2));
+    store.stage(&staged).expect("no fault");
+    store.crash();
+    assert!(!stands(&store, &owner));
+    store.unstage(&owner.queue).expect("no fault");
+    store.stage(&staged).expect("no fault");
+    store.append(&[append]).expect("no fault");
+    store.crash();
+    let limit = ScanLimit { entries: usize::MAX, bytes: usize::MAX };
+    let scan = store.scan(&owner.queue, Offset::ZERO, limit).expect("reads do not fail").expect("the queue is there");
+    assert_eq!((stands(&store, &owner), scan.entries.len()), (true, 3));
+}

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use ::rocksdb::WriteBatch;
 use tidings_proto::{Offset, Pseudonym, QueueId};
 
-use super::super::chain::outstanding;
+use super::super::chain::{self, outstanding};
+use super::super::removed;
 use super::super::{Acked, Append, StoreError};
 use super::RocksStore;
 use super::keys::{self, Column};
@@ -18,6 +19,7 @@ pub(super) fn batch(store: &RocksStore, group: &[Append]) -> Result<WriteBatch, 
     let mut batch = WriteBatch::default();
     for chain in appends.chunk_by(|a, b| a.queue == b.queue) {
         chain.iter().for_each(|append| put_rows(store, &mut batch, append));
+        put_removed(store, &mut batch, chain)?;
         put_queue(store, &mut batch, chain)?;
     }
     Ok(batch)
@@ -52,6 +54,27 @@ fn put_queue(store: &RocksStore, batch: &mut WriteBatch, chain: &[&Append]) -> R
     Ok(())
 }
 
+/// Who is a former reader after `chain`. Reads those known only if access changes.
+fn put_removed(store: &RocksStore, batch: &mut WriteBatch, chain: &[&Append]) -> Result<(), StoreError> {
+    let Some(last) = chain.iter().rfind(|append| !(append.access_removed.is_empty() && append.access_put.is_empty())) else {
+        return Ok(());
+    };
+    let before = store.view(&last.queue).removed()?;
+    let mut after = before.clone();
+    for append in chain {
+        let put = append.access_put.iter().map(|(reader, _)| *reader);
+        removed::record(&mut after, chain::rank_of(append), append.access_removed.iter().copied(), put);
+    }
+    let (column, key) = (store.column(Column::Removed), |reader: &Pseudonym| keys::named(&last.queue, reader.bytes()));
+    for reader in before.keys().filter(|reader| !after.contains_key(reader)) {
+        batch.delete_cf(column, key(reader));
+    }
+    for (reader, rank) in after.iter().filter(|(reader, rank)| before.get(reader) != Some(rank)) {
+        batch.put_cf(column, key(reader), values::encode_rank(*rank));
+    }
+    Ok(())
+}
+
 /// Lower bound of the live offsets after `chain`. Steps over each deleted row once in the life of the queue, and only here.
 fn first_live(view: &View<'_>, chain: &[&Append]) -> Result<Offset, StoreError> {
     let (mut added, mut gone) = (BTreeSet::new(), HashSet::new());
@@ -60,7 +83,7 @@ fn first_live(view: &View<'_>, chain: &[&Append]) -> Result<Offset, StoreError> 
             added.remove(&row.offset);
             gone.insert(row.offset);
         }
-        added.extend(append.entries.iter().map(|(row, _)| row.offset));
+        added.extend(append.entries.iter().map(|(row, _)| row.offset).chain(append.staged.iter().map(|row| row.offset)));
     }
     let stored = view.standing()?.map_or(NOTHING_LIVE, |standing| standing.first);
     let kept = if gone.contains(&stored) {
@@ -95,7 +118,8 @@ fn put_rows(store: &RocksStore, batch: &mut WriteBatch, append: &Append) {
 /// Deletions first: within a batch the later operation on a key stands.
 fn put_live(store: &RocksStore, batch: &mut WriteBatch, append: &Append) {
     let key = |number| keys::numbered(&append.queue, number);
-    let reborn: HashSet<_> = append.entries.iter().map(|(row, _)| row.birth).collect();
+    let new = || append.entries.iter().map(|(row, _)| row).chain(&append.staged);
+    let reborn: HashSet<_> = new().map(|row| row.birth).collect();
     for row in &append.retired {
         batch.delete_cf(store.column(Column::Entries), key(row.offset.value()));
         batch.delete_cf(store.column(Column::Live), key(row.offset.value()));
@@ -105,6 +129,9 @@ fn put_live(store: &RocksStore, batch: &mut WriteBatch, append: &Append) {
     }
     for (row, bytes) in &append.entries {
         batch.put_cf(store.column(Column::Entries), key(row.offset.value()), bytes);
+    }
+    // The bytes of a staged entry stand already; from this row on they are live.
+    for row in new() {
         batch.put_cf(store.column(Column::Live), key(row.offset.value()), values::encode_live(row));
         batch.put_cf(store.column(Column::Births), key(row.birth.value()), row.offset.value().to_be_bytes());
     }

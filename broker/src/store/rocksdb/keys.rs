@@ -11,6 +11,7 @@
 //! | `births` | queue, birth `u64` | offset `u64` of its live entry | publish |
 //! | `history` | queue, level `u8`, index `u64` | hash of that complete subtree; at level 0 the leaf | proof |
 //! | `access` | queue, pseudonym | encoded access row | subscription |
+//! | `removed` | queue, pseudonym | term `u64`, number `u64` of the head that removed this reader | refusal |
 //! | `attachments` | queue, content hash | attachment, verbatim | grant |
 //! | `acknowledgements` | queue, pseudonym | term `u64`, number `u64`, signed acknowledgement; one row, overwritten | owner |
 //!
@@ -20,7 +21,7 @@ use tidings_core::history::NodeIndex;
 use tidings_proto::{Offset, QueueId};
 
 /// Version of the layout. Raised with every change that an older build would read wrongly.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 /// Key of the version.
 pub(super) const FORMAT_KEY: &[u8] = b"format";
 /// Bytes by which the rows of one queue are found together.
@@ -36,12 +37,13 @@ pub(super) enum Column {
     Births,
     History,
     Access,
+    Removed,
     Attachments,
     Acknowledgements,
 }
 
 impl Column {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Meta,
         Self::Queues,
         Self::Entries,
@@ -49,6 +51,7 @@ impl Column {
         Self::Births,
         Self::History,
         Self::Access,
+        Self::Removed,
         Self::Attachments,
         Self::Acknowledgements,
     ];
@@ -63,6 +66,7 @@ impl Column {
             Self::Births => "births",
             Self::History => "history",
             Self::Access => "access",
+            Self::Removed => "removed",
             Self::Attachments => "attachments",
             Self::Acknowledgements => "acknowledgements",
         }
@@ -141,7 +145,7 @@ mod tests {
         assert!(numbered(&queue, u64::MAX).as_slice() < above(&queue).as_slice());
     }
 
-    /// The layout of format 1. A change here needs a new format number and a migration.
+    /// The layout since format 1. A change here needs a new format number and a migration.
     #[test]
     fn keys_are_what_format_1_says() {
         let queue = QueueId::new([0xab; 32]);

@@ -1,10 +1,13 @@
 //! The embedded store. What it promises and what damage does: `docs/storage.md`; keys: `keys.rs`.
 
+mod ahead; // what was staged for an append to come
 mod append;
 mod keys;
 mod log_tail;
 mod open;
 mod read;
+mod read_only;
+mod tamper; // for tests: a hand on the disk
 #[cfg(test)]
 mod tests;
 mod values;
@@ -16,13 +19,14 @@ use ::rocksdb::{ColumnFamily, DB, WriteBatch, WriteOptions};
 use bytes::Bytes;
 use roaring::RoaringTreemap;
 use tidings_core::history::NodeIndex;
-use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId};
+use tidings_proto::{Birth, ContentHash, HeadRank, Offset, Pseudonym, QueueId};
 
 use self::keys::Column;
 use self::read::View;
-use super::{Acked, Append, Cause, LiveRow, QueueRow, Scan, ScanLimit, Store, StoreError};
+use super::{Acked, Append, Cause, LiveRow, QueueRow, Scan, ScanLimit, Staged, Store, StoreError};
 
 pub use open::{OpenError, Settings};
+pub use tamper::rewrite_entry;
 
 /// A store in one folder, for one process. Queues at rest cost disk, no memory.
 pub struct RocksStore {
@@ -35,6 +39,14 @@ pub struct RocksStore {
 impl RocksStore {
     fn column(&self, column: Column) -> &ColumnFamily {
         self.db.cf_handle(column.name()).expect("a store is opened with every column family")
+    }
+
+    /// Former readers of a queue, ascending by pseudonym, each with the rank of the head that removed it.
+    ///
+    /// # Errors
+    /// Those of the store's reads.
+    pub fn former_readers(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, HeadRank)>, StoreError> {
+        Ok(self.view(queue).removed()?.into_iter().collect())
     }
 
     fn view(&self, queue: &QueueId) -> View<'_> {
@@ -50,8 +62,12 @@ impl RocksStore {
     /// Writes and syncs. After one failure nobody can know what a later sync would make durable, so there is none: what the
     /// kernel failed to write it may since have marked as written (fsync, PostgreSQL 2018).
     fn commit(&self, batch: WriteBatch) -> Result<(), StoreError> {
+        self.put(batch, true)
+    }
+
+    fn put(&self, batch: WriteBatch, sync: bool) -> Result<(), StoreError> {
         let mut options = WriteOptions::default();
-        options.set_sync(true);
+        options.set_sync(sync);
         self.db.write_opt(batch, &options).map_err(|error| {
             self.poisoned.store(true, Ordering::SeqCst);
             StoreError::Indeterminate(Cause::new(error.into_string()))
@@ -68,6 +84,22 @@ impl Store for RocksStore {
         let _writer = self.writer()?;
         let batch = append::batch(self, group)?;
         if batch.is_empty() { Ok(()) } else { self.commit(batch) }
+    }
+
+    fn stage(&self, staged: &Staged) -> Result<(), StoreError> {
+        let _writer = self.writer()?;
+        self.put(ahead::batch(self, staged)?, false)
+    }
+
+    fn unstage(&self, queue: &QueueId) -> Result<(), StoreError> {
+        loop {
+            // Held from the look to the write: an append in between would make live what is to be removed.
+            let _writer = self.writer()?;
+            match ahead::leftovers(self, queue)? {
+                Some(batch) => self.put(batch, false)?,
+                None => return Ok(()),
+            }
+        }
     }
 
     fn live_of(&self, queue: &QueueId, births: &[Birth]) -> Result<Vec<Option<LiveRow>>, StoreError> {
@@ -96,6 +128,10 @@ impl Store for RocksStore {
 
     fn access_list(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError> {
         self.view(queue).by_reader(Column::Access).map(|row| row.map(|(reader, bytes)| (reader, Bytes::from(bytes)))).collect()
+    }
+
+    fn was_removed(&self, queue: &QueueId, reader: &Pseudonym) -> Result<bool, StoreError> {
+        Ok(self.view(queue).get(Column::Removed, &keys::named(queue, reader.bytes()))?.is_some())
     }
 
     fn attachment(&self, queue: &QueueId, hash: &ContentHash) -> Result<Option<Bytes>, StoreError> {

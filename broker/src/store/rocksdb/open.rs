@@ -52,6 +52,12 @@ pub enum OpenError {
         /// Its format.
         found: u32,
     },
+    /// An older build wrote this folder, and it was opened only for reading.
+    #[error("the folder has format {found}; the broker takes it over when it starts")]
+    Older {
+        /// Its format.
+        found: u32,
+    },
     /// What is stored cannot be read: a log or manifest is damaged, or a part is missing.
     #[error("stored data is damaged: {0}")]
     Damaged(#[source] Cause),
@@ -96,24 +102,25 @@ impl RocksStore {
         let mut db = DB::open_cf_descriptors(options, folder, descriptors)?;
         match format(&db)? {
             Some(found) if found > FORMAT => return Err(OpenError::TooNew { found }),
-            Some(_) => require_all(&db)?,
+            Some(FORMAT) => require_all(&db)?,
+            Some(_) => migrate(&mut db, &names, &cache)?,
             None => create(&mut db, &names, &cache)?,
         }
         Ok(Self { db, writing: Mutex::new(()), poisoned: AtomicBool::new(false) })
     }
 }
 
-fn column_of(name: &str) -> Option<Column> {
+pub(super) fn column_of(name: &str) -> Option<Column> {
     Column::ALL.into_iter().find(|column| column.name() == name)
 }
 
-fn format(db: &DB) -> Result<Option<u32>, OpenError> {
+pub(super) fn format(db: &DB) -> Result<Option<u32>, OpenError> {
     let Some(bytes) = db.get(FORMAT_KEY)? else { return Ok(None) };
     let number = bytes.try_into().map_err(|_| damaged("the format is no number"))?;
     Ok(Some(u32::from_be_bytes(number)))
 }
 
-fn require_all(db: &DB) -> Result<(), OpenError> {
+pub(super) fn require_all(db: &DB) -> Result<(), OpenError> {
     match Column::ALL.iter().find(|column| db.cf_handle(column.name()).is_none()) {
         Some(column) => Err(damaged(&format!("column family {} is missing", column.name()))),
         None => Ok(()),
@@ -128,6 +135,20 @@ fn create(db: &mut DB, names: &BTreeSet<String>, cache: &Cache) -> Result<(), Op
             return Err(damaged("rows without a format"));
         }
     }
+    add_missing(db, names, cache)
+}
+
+/// From format 1: nobody was remembered as a former reader, so whoever was removed then is a stranger now.
+fn migrate(db: &mut DB, names: &BTreeSet<String>, cache: &Cache) -> Result<(), OpenError> {
+    let lost = |column: &Column| *column != Column::Removed && !names.contains(column.name());
+    match Column::ALL.iter().find(|column| lost(column)) {
+        Some(column) => Err(damaged(&format!("column family {} is missing", column.name()))),
+        None => add_missing(db, names, cache),
+    }
+}
+
+/// The format last, so that one cut short is gone on with.
+fn add_missing(db: &mut DB, names: &BTreeSet<String>, cache: &Cache) -> Result<(), OpenError> {
     for column in Column::ALL.into_iter().filter(|column| !names.contains(column.name())) {
         db.create_cf(column.name(), &column_options(Some(column), cache))?;
     }
@@ -136,7 +157,7 @@ fn create(db: &mut DB, names: &BTreeSet<String>, cache: &Cache) -> Result<(), Op
     Ok(db.put_opt(FORMAT_KEY, FORMAT.to_be_bytes(), &synced)?)
 }
 
-fn damaged(detail: &str) -> OpenError {
+pub(super) fn damaged(detail: &str) -> OpenError {
     OpenError::Damaged(Cause::new(detail))
 }
 
@@ -160,7 +181,7 @@ pub(super) fn database_options(settings: &Settings) -> Options {
     options
 }
 
-fn column_options(column: Option<Column>, cache: &Cache) -> Options {
+pub(super) fn column_options(column: Option<Column>, cache: &Cache) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
     blocks.set_cache_index_and_filter_blocks(true);

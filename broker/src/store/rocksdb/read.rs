@@ -5,10 +5,12 @@ use std::fmt::Display;
 use ::rocksdb::{DB, Direction, ErrorKind, IteratorMode, ReadOptions, SnapshotWithThreadMode};
 use bytes::Bytes;
 use roaring::RoaringTreemap;
+use tidings_core::SignedHead;
 use tidings_core::codec::DecodeError;
 use tidings_core::history::NodeIndex;
 use tidings_proto::{Birth, Offset, Pseudonym, QueueId};
 
+use super::super::removed::Removed;
 use super::super::{Cause, LiveRow, Scan, ScanLimit, StoreError};
 use super::RocksStore;
 use super::keys::{self, Column};
@@ -106,16 +108,35 @@ impl<'a> View<'a> {
         rows.map(|row| row.and_then(|(reader, value)| Ok((reader, self.sound(values::decode_acknowledgement(&value))?.1)))).collect()
     }
 
+    /// Former readers, each with the rank of the head that removed it.
+    pub(super) fn removed(&self) -> Result<Removed, StoreError> {
+        let rows = self.by_reader(Column::Removed);
+        rows.map(|row| row.and_then(|(reader, value)| Ok((reader, self.sound(values::decode_rank(&value))?)))).collect()
+    }
+
+    /// Offsets above the head, where something is staged, at most `limit` of them.
+    pub(super) fn ahead(&self, limit: usize) -> Result<Vec<Offset>, StoreError> {
+        let newest = self.standing()?.map(|standing| self.newest(&standing)).transpose()?.unwrap_or(Offset::ZERO);
+        self.numbered_from(Column::Entries, newest.next()).take(limit).map(|row| row.map(|(offset, _)| offset)).collect()
+    }
+
     /// What was read, or the queue is damaged.
     pub(super) fn sound<T>(&self, decoded: Result<T, DecodeError>) -> Result<T, StoreError> {
         decoded.map_err(|error| self.damaged(error))
     }
 
     fn scan_at(&self, standing: Standing, after: Offset, limit: ScanLimit) -> Result<Scan, StoreError> {
+        let newest = self.newest(&standing)?;
         let from = after.next().map(|next| next.max(standing.first));
-        let live = self.numbered_from(Column::Entries, from).map(|row| row.map(|(offset, bytes)| (offset, Bytes::from(bytes))));
+        // What is staged above the head is nobody's business yet. [P-10]
+        let live = self.numbered_from(Column::Entries, from).take_while(|row| row.as_ref().map_or(true, |(offset, _)| *offset <= newest));
+        let live = live.map(|row| row.map(|(offset, bytes)| (offset, Bytes::from(bytes))));
         let (entries, complete) = limit.take(live)?;
         Ok(Scan { head: standing.head, entries, complete })
+    }
+
+    fn newest(&self, standing: &Standing) -> Result<Offset, StoreError> {
+        self.sound(SignedHead::parse(standing.head.clone())).map(|head| head.head().offset)
     }
 
     /// Rows of an offset from `from` on, ascending; none without `from` or if nothing is live.

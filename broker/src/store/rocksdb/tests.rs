@@ -1,5 +1,8 @@
 //! What only a store on a disk can show: it is opened again, copied, locked, limited and damaged.
 
+mod damage;
+mod read_only;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -167,6 +170,20 @@ fn a_newer_format_with_column_families_of_its_own_is_refused_by_name_too() {
     store.db.put(keys::FORMAT_KEY, 9_u32.to_be_bytes()).expect("a write");
     drop(store);
     assert_eq!(refusal(folder.path()), OpenError::TooNew { found: 9 });
+}
+
+/// The store of a build before former readers were remembered.
+#[test]
+fn a_folder_of_format_1_is_taken_over_as_it_is() {
+    let folder = folder();
+    let (mut store, mut owner) = (open(folder.path()), owner(5));
+    store.append(&[owner.records(3)]).expect("a write");
+    store.db.drop_cf(Column::Removed.name()).expect("a column family to lose");
+    store.db.put(keys::FORMAT_KEY, 1_u32.to_be_bytes()).expect("a write");
+    drop(store);
+    drop(open(folder.path()));
+    let store = open(folder.path());
+    assert_eq!((entries(&store, &owner), store.was_removed(&owner.queue, &Pseudonym::ZERO)), (Ok(3), Ok(false)));
 }
 
 #[test]

@@ -111,6 +111,19 @@ pub(super) fn decode_acknowledgement(bytes: &[u8]) -> Result<(HeadRank, Bytes), 
     Ok((rank, Bytes::copy_from_slice(input.rest())))
 }
 
+pub(super) fn encode_rank(rank: HeadRank) -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.rank(rank);
+    out.finish()
+}
+
+pub(super) fn decode_rank(bytes: &[u8]) -> Result<HeadRank, DecodeError> {
+    let mut input = Decoder::new(bytes);
+    let rank = input.rank()?;
+    input.finish()?;
+    Ok(rank)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

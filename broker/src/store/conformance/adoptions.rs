@@ -1,0 +1,159 @@
+//! What `stage` and `unstage` promise, and an append that names what was staged. [P-10]
+
+use tidings_proto::{Birth, Offset, QueueId};
+
+use super::super::{Append, ScanLimit, Staged, Store, StoreError};
+use super::publisher::Publisher;
+use super::{Check, done, named_checks};
+
+const EVERYTHING: ScanLimit = ScanLimit { entries: usize::MAX, bytes: usize::MAX };
+
+pub(super) fn checks<S: Store>() -> Vec<Check<S>> {
+    named_checks![
+        what_is_staged_is_not_seen,
+        what_is_staged_makes_no_queue,
+        an_append_makes_live_what_it_names,
+        what_is_staged_replaces_what_it_is_a_newer_entry_of,
+        nothing_is_staged_beside_another_head,
+        nothing_is_staged_over_live_entries,
+        appends_go_on_over_what_was_left_staged,
+        what_was_unstaged_is_gone,
+        repeating_an_append_of_staged_entries_changes_nothing,
+    ]
+}
+
+/// An append in two steps: what is staged for it, and the rest that names it.
+pub(in crate::store) fn ahead(append: Append) -> (Staged, Append) {
+    let entries = append.entries.iter().map(|(row, bytes)| (row.offset, bytes.clone())).collect();
+    let staged = Staged { queue: append.queue, expected: append.expected, entries, history: append.history.clone() };
+    let rows = append.entries.iter().map(|(row, _)| *row).collect();
+    (staged, Append { entries: Vec::new(), staged: rows, ..append })
+}
+
+fn what_is_staged_is_not_seen<S: Store>(store: &S) {
+    let mut owner = with_records(store, 2);
+    let before = (done(store.queue(&owner.queue)), seen(store, &owner));
+    done(store.stage(&ahead(owner.publish(&[Some(Birth::new(1)), None])).0));
+    assert_eq!((done(store.queue(&owner.queue)), seen(store, &owner)), before);
+    assert_eq!(done(store.live_at(&owner.queue, &[3, 4].map(Offset::new))), vec![None; 2]);
+    let (live, scan) = done(store.bitmap(&owner.queue, Offset::new(u64::MAX), EVERYTHING)).expect("the queue is there");
+    assert_eq!((live.len(), scan.entries.len(), scan.complete), (2, 0, true));
+    let (_, above) = done(store.bitmap(&owner.queue, Offset::new(2), EVERYTHING)).expect("the queue is there");
+    assert_eq!((above.entries.len(), above.complete), (0, true));
+}
+
+fn what_is_staged_makes_no_queue<S: Store>(store: &S) {
+    let mut owner = owner();
+    let (staged, _) = ahead(owner.records(3));
+    done(store.stage(&staged));
+    assert_eq!(done(store.queue(&owner.queue)), None);
+    assert_eq!(done(store.scan(&owner.queue, Offset::ZERO, EVERYTHING)), None);
+    assert_eq!(done(store.live_of(&owner.queue, &[Birth::new(1)])), vec![None]);
+}
+
+fn an_append_makes_live_what_it_names<S: Store>(store: &S) {
+    for standing in [0, 2] {
+        let mut owner = Publisher::new(QueueId::new([10 + standing as u8; 32]));
+        if standing > 0 {
+            done(store.append(&[owner.records(standing)]));
+        }
+        let append = owner.records(3);
+        let (staged, rest) = ahead(append.clone());
+        done(store.stage(&staged));
+        done(store.append(&[rest]));
+        assert_eq!(done(store.queue(&owner.queue)), Some(append.row));
+        assert_eq!(seen(store, &owner).len(), standing + 3);
+        let rows: Vec<_> = append.entries.iter().map(|(row, _)| Some(*row)).collect();
+        let births: Vec<_> = append.entries.iter().map(|(row, _)| row.birth).collect();
+        assert_eq!(done(store.live_of(&owner.queue, &births)), rows);
+        let (nodes, hashes): (Vec<_>, Vec<_>) = append.history.iter().map(|(node, hash)| (*node, Some(*hash))).unzip();
+        assert_eq!(done(store.history(&owner.queue, &nodes)), hashes);
+    }
+}
+
+/// [P-8]
+fn what_is_staged_replaces_what_it_is_a_newer_entry_of<S: Store>(store: &S) {
+    let mut owner = with_records(store, 2);
+    let (staged, rest) = ahead(owner.publish(&[Some(Birth::new(1))]));
+    done(store.stage(&staged));
+    done(store.append(&[rest]));
+    assert_eq!(seen(store, &owner), [2, 3]);
+    let row = done(store.live_of(&owner.queue, &[Birth::new(1)]))[0];
+    assert_eq!(row.map(|row| row.offset), Some(Offset::new(3)));
+}
+
+fn nothing_is_staged_beside_another_head<S: Store>(store: &S) {
+    let mut owner = owner();
+    let (first, second) = (owner.records(1), ahead(owner.records(1)).0);
+    assert!(matches!(store.stage(&second), Err(StoreError::Conflict { .. })));
+    let new = ahead(first.clone()).0;
+    done(store.append(&[first]));
+    assert!(matches!(store.stage(&new), Err(StoreError::Conflict { .. })));
+    done(store.stage(&second));
+}
+
+fn nothing_is_staged_over_live_entries<S: Store>(store: &S) {
+    let mut owner = with_records(store, 2);
+    let (mut staged, _) = ahead(owner.records(1));
+    staged.entries[0].0 = Offset::new(2);
+    assert!(matches!(store.stage(&staged), Err(StoreError::Conflict { .. })));
+}
+
+fn appends_go_on_over_what_was_left_staged<S: Store>(store: &S) {
+    let (mut owner, mut lost) = (with_records(store, 2), with_records(store, 0));
+    let _ = lost.records(2);
+    let (mut left, _) = ahead(lost.records(4));
+    left.expected = Some(owner.head().hash());
+    done(store.stage(&left));
+    let next = owner.publish(&[Some(Birth::new(1))]);
+    done(store.append(std::slice::from_ref(&next)));
+    assert_eq!(seen(store, &owner), [2, 3]);
+    let scan = done(store.scan(&owner.queue, Offset::new(2), EVERYTHING)).expect("the queue is there");
+    assert_eq!((scan.entries[0].1.clone(), scan.complete), (next.entries[0].1.clone(), true));
+    done(store.append(&[owner.purge(&[Birth::new(2)]), owner.records(2)]));
+    assert_eq!(seen(store, &owner), [3, 4, 5]);
+}
+
+fn what_was_unstaged_is_gone<S: Store>(store: &S) {
+    let mut owner = with_records(store, 1);
+    let (staged, mut rest) = ahead(owner.records(4));
+    done(store.stage(&staged));
+    done(store.unstage(&owner.queue));
+    done(store.unstage(&owner.queue));
+    let mut fewer = staged;
+    fewer.entries.remove(1);
+    rest.staged.remove(1);
+    done(store.stage(&fewer));
+    done(store.append(&[rest]));
+    assert_eq!(seen(store, &owner), [1, 2, 4, 5]);
+}
+
+/// [P-7]
+fn repeating_an_append_of_staged_entries_changes_nothing<S: Store>(store: &S) {
+    let mut owner = with_records(store, 1);
+    let (staged, rest) = ahead(owner.records(2));
+    done(store.stage(&staged));
+    done(store.append(std::slice::from_ref(&rest)));
+    done(store.append(std::slice::from_ref(&rest)));
+    assert!(matches!(store.stage(&staged), Err(StoreError::Conflict { .. })));
+    done(store.unstage(&owner.queue));
+    assert_eq!(seen(store, &owner), [1, 2, 3]);
+}
+
+fn owner() -> Publisher {
+    Publisher::new(QueueId::new([5; 32]))
+}
+
+/// An owner whose first publish the store has; with none, the store is not asked.
+fn with_records<S: Store>(store: &S, count: usize) -> Publisher {
+    let mut owner = owner();
+    if count > 0 {
+        done(store.append(&[owner.records(count)]));
+    }
+    owner
+}
+
+fn seen<S: Store>(store: &S, owner: &Publisher) -> Vec<u64> {
+    let scan = done(store.scan(&owner.queue, Offset::ZERO, EVERYTHING)).expect("the queue is there");
+    scan.entries.iter().map(|(offset, _)| offset.value()).collect()
+}
