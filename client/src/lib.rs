@@ -45,8 +45,11 @@ pub mod subscriber; // the reader's side
 pub use connection::{Connection, ConnectionError, Endpoint};
 pub use dial::{Dial, Network, Nowhere};
 pub use publisher::{
-    BrokerState, BrokerStatus, FlushError, GrantFailure, OwnStatus, OwnValue, Publisher, PublisherConfig, PublisherError, ReaderStatus,
-    ReadersError, Stage, Ticket, TicketError, Write, WriteError,
+    BrokerState, BrokerStatus, FlushError, GrantFailure, Loss, Named, OwnMark, OwnSnapshot, OwnStatus, OwnValue, Publisher,
+    PublisherConfig, PublisherError, ReaderStatus, ReadersError, RevokeFailure, SnapshotError, Stage, Ticket, TicketError, Write,
+    WriteError,
 };
 pub use state::{Row, State, StateError};
-pub use subscriber::{CaughtUp, ChangeId, Event, Follow, FollowError, FollowedValue, Subscriber, SubscriberConfig, VerdictReport};
+pub use subscriber::{
+    CaughtUp, ChangeId, Event, Follow, FollowError, FollowedValue, Subscriber, SubscriberConfig, VerdictReport, View, Witness,
+};

@@ -43,6 +43,18 @@ impl Stream {
         self.requests.try_send(request).is_ok()
     }
 
+    /// Whether at most `waiting` requests are still queued.
+    pub(crate) fn has_drained(&self, waiting: usize) -> bool {
+        self.requests.max_capacity() - self.requests.capacity() <= waiting
+    }
+
+    /// Waits until fewer than `waiting` requests are queued, or the stream is gone. Safe to cancel.
+    pub(crate) fn drained(&self, waiting: usize) -> impl Future<Output = ()> + use<> {
+        let requests = self.requests.clone();
+        // Whether it is gone is said by the receiving half.
+        async move { drop(requests.reserve_many(FRAMES_MAX - waiting + 1).await) }
+    }
+
     /// The next reply, or why there is none. Safe to cancel.
     pub(crate) async fn receive(&mut self) -> Result<Reply, ConnectionError> {
         self.replies.recv().await.unwrap_or_else(|| Err(ended()))

@@ -6,6 +6,7 @@ use tidings_core::RecordPath;
 use tidings_core::writer::WriterError;
 use tidings_proto::caps::INLINE_BYTES_MAX;
 
+use super::owner::SignError;
 use crate::state::StateError;
 
 /// Why no publisher was opened. Nothing changed.
@@ -41,6 +42,9 @@ pub enum WriteError {
     /// The content type is too long.
     #[error("{0}: the content type is too long")]
     ContentType(RecordPath),
+    /// The object reference exceeds its bounds: [`tidings_proto::caps::OBJECT_BYTES_MAX`], or its name is too long.
+    #[error("{0}: the value is larger than an object may be, or its name is too long")]
+    Object(RecordPath),
     /// A delete of a record that is not there.
     #[error("{0}: there is nothing to delete")]
     NotFound(RecordPath),
@@ -103,6 +107,94 @@ impl From<StateError> for GrantFailure {
 impl From<WriterError> for GrantFailure {
     fn from(error: WriterError) -> Self {
         Self::Writer(Arc::new(error))
+    }
+}
+
+impl From<SignError> for GrantFailure {
+    fn from(error: SignError) -> Self {
+        match error {
+            SignError::State(error) => error.into(),
+            SignError::Writer(error) => error.into(),
+            SignError::Randomness(error) => Self::Randomness(error),
+        }
+    }
+}
+
+/// Why a reader was not revoked, or its revocation not receipted.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RevokeFailure {
+    /// Signed and durable, not receipted; it will be published before anything that is signed later. Do not repeat.
+    #[error("saved; it is published when a broker is there. Until then the broker still serves that reader")]
+    Saved,
+    /// There is no such reader, or it is the owner itself. Nothing changed.
+    #[error("there is no such reader")]
+    NoSuchReader,
+    /// The change of access was not signed.
+    #[error(transparent)]
+    Writer(Arc<WriterError>),
+    /// The state cannot be changed.
+    #[error(transparent)]
+    State(Arc<StateError>),
+    /// The operating system gives no randomness.
+    #[error("no randomness: {0}")]
+    Randomness(#[from] getrandom::Error),
+    /// The publisher was closed. The change may have been signed: ask for the readers.
+    #[error("the publisher is closed")]
+    Closed,
+}
+
+impl From<StateError> for RevokeFailure {
+    fn from(error: StateError) -> Self {
+        Self::State(Arc::new(error))
+    }
+}
+
+impl From<SignError> for RevokeFailure {
+    fn from(error: SignError) -> Self {
+        match error {
+            SignError::State(error) => error.into(),
+            SignError::Writer(WriterError::NoSuchReader) => Self::NoSuchReader,
+            SignError::Writer(error) => Self::Writer(Arc::new(error)),
+            SignError::Randomness(error) => Self::Randomness(error),
+        }
+    }
+}
+
+/// Why there is no snapshot. Nothing changed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// The newest head was not receipted in time. Ask again.
+    #[error("the newest head is not receipted yet")]
+    Late,
+    /// What has to be signed before cannot be.
+    #[error(transparent)]
+    Writer(Arc<WriterError>),
+    /// The state cannot be read or changed.
+    #[error(transparent)]
+    State(Arc<StateError>),
+    /// The operating system gives no randomness.
+    #[error("no randomness: {0}")]
+    Randomness(#[from] getrandom::Error),
+    /// The publisher was closed.
+    #[error("the publisher is closed")]
+    Closed,
+}
+
+impl From<SignError> for SnapshotError {
+    fn from(error: SignError) -> Self {
+        match error {
+            SignError::State(error) => Self::State(Arc::new(error)),
+            SignError::Writer(error) => Self::Writer(Arc::new(error)),
+            SignError::Randomness(error) => Self::Randomness(error),
+        }
+    }
+}
+
+impl From<StateError> for SnapshotError {
+    fn from(error: StateError) -> Self {
+        Self::State(Arc::new(error))
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Up {
     pub(super) session: Session,
     /// When the broker is asked for acknowledgements next.
     pub(super) ask_at: Instant,
+    /// When the next pulse is due; past if it waits for a receipt; `None` without pulses.
+    pub(super) pulse_at: Option<Instant>,
 }
 
 /// What happened on the way to the brokers.
@@ -36,6 +38,10 @@ pub(super) enum LineEvent {
     Dialed(usize, Result<Opened, ConnectionError>),
     Reply(Result<Reply, ConnectionError>),
     AskReaders,
+    /// A pulse is due.
+    Pulse,
+    /// The next part of a transfer may be sent.
+    Room,
 }
 
 impl Line {
@@ -48,16 +54,22 @@ impl Line {
                 LineEvent::Retry
             }
             Self::Dialing(at, attempt) => LineEvent::Dialed(*at, attempt.await),
-            Self::Up(up) => tokio::select! {
-                () = silence(up.session.silent_at()) => LineEvent::Reply(Err(silent())),
-                reply = up.session.stream.receive() => LineEvent::Reply(reply),
-                () = sleep_until(up.ask_at) => LineEvent::AskReaders,
-            },
+            Self::Up(up) => {
+                let room = up.session.room_for_part();
+                tokio::select! {
+                    () = at(up.session.silent_at()) => LineEvent::Reply(Err(silent())),
+                    reply = up.session.stream.receive() => LineEvent::Reply(reply),
+                    () = sleep_until(up.ask_at) => LineEvent::AskReaders,
+                    () = room => LineEvent::Room,
+                    // One that is due already waits for a receipt, not for a time.
+                    () = at(up.pulse_at.filter(|due| *due > Instant::now())) => LineEvent::Pulse,
+                }
+            }
         }
     }
 }
 
-async fn silence(until: Option<Instant>) {
+async fn at(until: Option<Instant>) {
     match until {
         Some(until) => sleep_until(until).await,
         None => std::future::pending().await,

@@ -9,28 +9,31 @@ mod line; // the way to the brokers
 mod owner; // durable steps
 mod room; // what fits into a publish
 mod session; // one connection
+mod snapshot; // the queue at one head
 mod status;
 mod task; // the loop
 mod tickets;
+mod transfer; // what refills a broker
 mod write;
 
-pub use error::{FlushError, GrantFailure, PublisherError, ReadersError, TicketError, WriteError};
-pub use status::{BrokerState, BrokerStatus, OwnStatus, ReaderStatus};
+pub use error::{FlushError, GrantFailure, PublisherError, ReadersError, RevokeFailure, SnapshotError, TicketError, WriteError};
+pub use snapshot::OwnSnapshot;
+pub use status::{BrokerState, BrokerStatus, Loss, Named, OwnMark, OwnStatus, ReaderStatus};
 pub use write::{OwnValue, Stage, Ticket, Write};
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidings_core::{Card, NodeKey, Operation, Receipt, RecordPath};
-use tidings_proto::{BrokerAddress, HeadRank, Offset, Timestamp};
+use tidings_proto::{BrokerAddress, HeadNumber, HeadRank, Offset, Pseudonym, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::dial::Dial;
-use crate::state::{OwnView, State, StateError, Waiting, receipted_offset};
+use crate::state::{OwnView, Row, State, StateError, Waiting, receipted, receipted_offset};
 use floor::FloorPolicy;
-use owner::Owner;
-use task::{Ask, Command, Task, WriteCommand};
+use owner::{Owner, Part};
+use task::{Ask, Command, Task, Watched, WriteCommand, Written};
 
 /// Commands that wait for the task.
 const COMMANDS_MAX: usize = 1_024;
@@ -51,12 +54,15 @@ pub struct PublisherConfig {
     pub tombstone_age: Duration,
     /// How often the broker is asked for acknowledgements.
     pub ask_readers_every: Duration,
-    /// How long [`Publisher::grant`] waits for the receipt.
+    /// How long [`Publisher::grant`] and [`Publisher::revoke`] wait for the receipt.
     pub grant_wait: Duration,
+    /// How often a pulse says that the newest head is still the newest; each promises the next within three times as long.
+    /// `None`: no pulses. [P-16]
+    pub pulse_every: Option<Duration>,
 }
 
 impl PublisherConfig {
-    /// Tombstones are kept for 30 days, acknowledgements asked for every 60 seconds; a grant waits 10 seconds.
+    /// Tombstones are kept for 30 days, acknowledgements asked for every 60 seconds; a grant waits 10 seconds; no pulses.
     pub fn new(dial: Arc<dyn Dial>, brokers: Vec<BrokerAddress>) -> Self {
         Self {
             dial,
@@ -65,6 +71,7 @@ impl PublisherConfig {
             tombstone_age: Duration::from_secs(30 * 24 * 60 * 60),
             ask_readers_every: Duration::from_secs(60),
             grant_wait: Duration::from_secs(10),
+            pulse_every: None,
         }
     }
 }
@@ -75,6 +82,7 @@ pub struct Publisher {
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
     waiting: watch::Receiver<Waiting>,
+    mark: watch::Receiver<OwnMark>,
     grant_wait: Duration,
 }
 
@@ -109,7 +117,7 @@ impl Publisher {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn open(state: State, key: impl Into<Arc<NodeKey>>, config: PublisherConfig) -> Result<Self, PublisherError> {
-        let owner = Owner::open(state.clone(), key.into(), FloorPolicy::new(config.tombstone_age))?;
+        let owner = Owner::open(state.clone(), key.into(), FloorPolicy::new(config.tombstone_age), config.locator.clone())?;
         let idle = |address: &BrokerAddress| BrokerStatus {
             address: address.clone(),
             state: BrokerState::Idle,
@@ -120,15 +128,16 @@ impl Publisher {
         let shared = Arc::new(Shared { state, brokers, error: Mutex::default() });
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let (waiting_sender, waiting) = watch::channel(owner.waiting()?);
+        let (mark_sender, mark) = watch::channel(owner.mark());
         let grant_wait = config.grant_wait;
-        let task = Task::new(owner, config, shared.clone(), received, waiting_sender);
+        let task = Task::new(owner, config, shared.clone(), received, Watched { waiting: waiting_sender, mark: mark_sender });
         tokio::spawn(async move {
             // Told after the task has let go of everything.
             if let Some(done) = task.run().await {
                 let _ = done.send(());
             }
         });
-        Ok(Self { shared, commands, waiting, grant_wait })
+        Ok(Self { shared, commands, waiting, mark, grant_wait })
     }
 
     /// Puts writes into the outbox, all or none. Returns when they are durable; gives a ticket for each, in their order.
@@ -138,9 +147,34 @@ impl Publisher {
     /// # Errors
     /// Nothing was written. Safe to cancel, but then it may have been written.
     pub async fn write(&self, writes: Vec<Write>) -> Result<Vec<Ticket>, WriteError> {
+        self.write_with(writes, Vec::new()).await
+    }
+
+    /// Like [`Publisher::write`]; `rows` are kept in the same transaction: all or none.
+    ///
+    /// # Errors
+    /// Nothing was written and no row is kept. Safe to cancel, but then it may have been done.
+    pub async fn write_with(&self, writes: Vec<Write>, rows: Vec<Row>) -> Result<Vec<Ticket>, WriteError> {
+        let answers = self.write_parts(vec![Part { writes, rows }]).await?;
+        answers.into_iter().next().unwrap_or(Err(WriteError::Closed))
+    }
+
+    /// Puts writes into the outbox in one transaction, each for itself: one that is refused stops no other. Gives a ticket or the
+    /// refusal for each, in their order; a refused one was not written.
+    ///
+    /// Safe to cancel, but then they may have been written.
+    pub async fn write_each(&self, writes: Vec<Write>) -> Vec<Result<Ticket, WriteError>> {
+        let count = writes.len();
+        let parts = writes.into_iter().map(|write| Part { writes: vec![write], rows: Vec::new() }).collect();
+        match self.write_parts(parts).await {
+            Ok(answers) => answers.into_iter().map(|answer| answer?.pop().ok_or(WriteError::Closed)).collect(),
+            Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    async fn write_parts(&self, parts: Vec<Part>) -> Result<Vec<Written>, WriteError> {
         let (done, answer) = oneshot::channel();
-        let command = Command::Write(WriteCommand { writes, done });
-        self.commands.send(command).await.map_err(|_| WriteError::Closed)?;
+        self.commands.send(Command::Write(WriteCommand { parts, done })).await.map_err(|_| WriteError::Closed)?;
         answer.await.map_err(|_| WriteError::Closed)?
     }
 
@@ -159,6 +193,52 @@ impl Publisher {
             Ok(Ok(_)) => Ok(invitation),
             _ => Err(GrantFailure::Saved { invitation }),
         }
+    }
+
+    /// Ends the access of `reader`. Returns when the change is receipted. What is signed from now on is sealed under a new epoch,
+    /// whether the broker knows of the change or not; what the reader was given before it keeps. [P-17]
+    ///
+    /// # Errors
+    /// [`RevokeFailure::Saved`]: signed and durable, but no broker has receipted it yet.
+    pub async fn revoke(&self, reader: &Pseudonym) -> Result<(), RevokeFailure> {
+        let (done, answer) = oneshot::channel();
+        self.commands.send(Command::Revoke { reader: *reader, done }).await.map_err(|_| RevokeFailure::Closed)?;
+        let ticket = answer.await.map_err(|_| RevokeFailure::Closed)??;
+        match tokio::time::timeout(self.grant_wait, ticket.receipted()).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(RevokeFailure::Saved),
+        }
+    }
+
+    /// How far signing and receipts have come; changes with every signed head and every receipt.
+    pub fn mark(&self) -> watch::Receiver<OwnMark> {
+        self.mark.clone()
+    }
+
+    /// The newest signed head and its live set, once that head is receipted; `None` before the first head.
+    ///
+    /// Nothing new is signed while somebody waits for one (changes of access are), at most for `patience`. If no broker is
+    /// configured, there is nobody to wait for: what waits is signed now, and from now on at once.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Late`] after `patience`. Safe to cancel.
+    pub async fn snapshot(&self, patience: Duration) -> Result<Option<OwnSnapshot>, SnapshotError> {
+        let (done, answer) = oneshot::channel();
+        self.commands.send(Command::Snapshot { patience, done }).await.map_err(|_| SnapshotError::Closed)?;
+        answer.await.map_err(|_| SnapshotError::Closed)?
+    }
+
+    /// What names values of the record at `path` now: the write that waits unsigned, and the live signed entry, tombstones included.
+    pub fn named(&self, path: &RecordPath) -> Result<Named, StateError> {
+        self.shared.state.read(|transaction| {
+            let view = OwnView(transaction);
+            Ok(Named {
+                waiting: view.outbox_row(path)?,
+                signed: view.record(path)?.map(|(record, mutation)| (mutation, record.offset)),
+                head: view.newest()?,
+                receipted: receipted(&view)?.map_or(HeadNumber::ZERO, |cursor| cursor.rank.number),
+            })
+        })
     }
 
     /// The record at `path` as this node last wrote it. `None` if there is none, or if its delete is the last write.
@@ -181,12 +261,13 @@ impl Publisher {
 
     /// What waits, what is published, and how the brokers are.
     pub fn status(&self) -> Result<OwnStatus, StateError> {
-        let (writer, waiting, receipt) = self.shared.state.read(|transaction| {
+        let (writer, waiting, receipt, losses) = self.shared.state.read(|transaction| {
             let view = OwnView(transaction);
             let writer = view.writer()?.ok_or_else(|| StateError::Damaged("the owner's writer is gone".into()))?;
             let receipts = view.receipts()?;
             let verified = receipts.iter().filter_map(|(key, bytes)| Receipt::verify(bytes, key).ok());
-            Ok((writer, view.waiting()?, verified.max_by_key(|receipt| receipt.rank)))
+            let receipt = verified.max_by_key(|receipt| receipt.rank);
+            Ok((writer, view.waiting()?, receipt, view.losses()?))
         })?;
         let head = writer.head().map(|head| head.head());
         Ok(OwnStatus {
@@ -198,6 +279,7 @@ impl Publisher {
             unsigned: waiting.unsigned,
             unreceipted: waiting.unreceipted,
             receipt,
+            losses: losses.into_iter().map(Loss::from).collect(),
             brokers: self.shared.brokers.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             error: self.shared.error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         })

@@ -4,14 +4,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidings_core::{NodeKey, Object, QueueDescriptor, Receipt, SignedHead};
+use tidings_core::{Cursor, NodeKey, Object, QueueDescriptor, Receipt, SignedHead};
 use tidings_proto::caps::PUBLISHES_IN_FLIGHT_MAX;
 use tidings_proto::frames::{Limits, Readers};
-use tidings_proto::{BrokerAddress, HeadNumber, Reply, Request, VerifyingKey};
+use tidings_proto::{BrokerAddress, HeadNumber, RefusalCode, Reply, Request, VerifyingKey};
 use tokio::time::Instant;
 
 use super::owner::Owner;
 use super::status::BrokerState;
+use super::transfer::Parts;
+use crate::clock;
 use crate::connection::{Connection, ConnectionError};
 use crate::dial::Dial;
 use crate::state::{OwnView, StateError};
@@ -19,6 +21,8 @@ use crate::stream::{SILENCE_MAX, Stream, in_time};
 
 /// Bytes of publishes that are in flight at once; one always may be.
 const IN_FLIGHT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Parts of a transfer that wait on the stream.
+const PARTS_MAX: usize = 4;
 /// Replies that wait to be taken.
 const REPLIES_MAX: usize = 128;
 
@@ -74,8 +78,19 @@ pub(super) struct Session {
     next: HeadNumber,
     expected: VecDeque<Expected>,
     in_flight_bytes: usize,
+    /// A transfer that is on its way; publishes wait for its receipt.
+    transfer: Option<Sending>,
     /// Since when the broker owes an answer.
     owes_since: Option<Instant>,
+}
+
+/// How far a transfer is. [P-10]
+#[derive(Debug)]
+enum Sending {
+    /// Parts have to be sent; the last time that one could be.
+    Parts(Box<Parts>, Instant),
+    /// Its receipt is awaited.
+    Whole,
 }
 
 #[derive(Debug)]
@@ -87,13 +102,58 @@ enum Expected {
 impl Session {
     /// Compares where the broker stands with what this node signed, by ancestry and not by number. [P-5]
     pub(super) fn begin(opened: Opened, owner: &Owner) -> Result<Result<Self, Unfit>, StateError> {
-        let next = match first_to_send(owner, &opened.standing, &opened.receipt_key)? {
-            Ok(next) => next,
+        let standing = match standing_cursor(owner, &opened.standing)? {
+            Ok(standing) => standing,
             Err(unfit) => return Ok(Err(unfit)),
+        };
+        note_loss(owner, &standing, &opened.receipt_key)?;
+        let (next, transfer) = match first_to_send(owner, standing.rank.number)? {
+            Some(next) => (next, None),
+            None => match owner.snapshot()? {
+                Some(snapshot) => {
+                    let parts = Parts::new(snapshot, standing);
+                    (HeadNumber::new(parts.number().value() + 1), Some(Sending::Parts(Box::new(parts), Instant::now())))
+                }
+                None => return Err(StateError::Damaged("a head of this queue stands at a broker and none is kept here".into())),
+            },
         };
         let limits = opened.stream.connection().welcome().limits;
         let (at, stream, receipt_key) = (opened.at, opened.stream, opened.receipt_key);
-        Ok(Ok(Self { at, stream, receipt_key, limits, next, expected: VecDeque::new(), in_flight_bytes: 0, owes_since: None }))
+        Ok(Ok(Self { at, stream, receipt_key, limits, next, expected: VecDeque::new(), in_flight_bytes: 0, transfer, owes_since: None }))
+    }
+
+    /// How the broker is listed.
+    pub(super) fn state(&self) -> BrokerState {
+        if self.transfer.is_some() { BrokerState::Transferring } else { BrokerState::Connected }
+    }
+
+    /// Waits until another part of a transfer may be queued. For ever if there is none. Safe to cancel.
+    pub(super) fn room_for_part(&self) -> impl Future<Output = ()> + use<> {
+        let drained = matches!(self.transfer, Some(Sending::Parts(..))).then(|| self.stream.drained(PARTS_MAX));
+        async move {
+            match drained {
+                Some(drained) => drained.await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Queues the next part of a transfer, if one is due.
+    fn send_part(&mut self) -> Result<(), StateError> {
+        let Some(Sending::Parts(parts, last_sent)) = &mut self.transfer else { return Ok(()) };
+        if !self.stream.has_drained(PARTS_MAX) {
+            return Ok(());
+        }
+        let Some(part) = parts.next()? else { return Ok(()) };
+        let (number, whole) = (parts.number(), !part.head.is_empty());
+        let queued = self.stream.send(Request::Transfer(part));
+        *last_sent = Instant::now();
+        // Of a stream that is gone the receiving half tells.
+        if whole || !queued {
+            self.transfer = Some(Sending::Whole);
+            self.expect(Expected::Receipt { number, bytes: 0 });
+        }
+        Ok(())
     }
 
     /// Whether another publish may be sent now.
@@ -104,6 +164,9 @@ impl Session {
 
     /// Sends signed publishes that were not sent on this stream, as many as may be in flight. True if all are sent.
     pub(super) fn send_signed(&mut self, owner: &Owner) -> Result<bool, StateError> {
+        if self.transfer.is_some() {
+            return self.send_part().map(|()| false);
+        }
         while self.has_room() {
             let Some((number, request)) = owner.unreceipted_from(self.next)? else { return Ok(true) };
             let bytes = match &request {
@@ -120,12 +183,25 @@ impl Session {
         Ok(false)
     }
 
-    /// Asks for rows and acknowledgements, unless the answer is on its way.
+    /// Asks for rows and acknowledgements, unless the answer is on its way. Not between the parts of a transfer.
     pub(super) fn ask_readers(&mut self) {
+        if matches!(&self.transfer, Some(Sending::Parts(parts, _)) if !parts.are_untouched()) {
+            return;
+        }
         let asked = self.expected.iter().any(|expected| matches!(expected, Expected::Readers));
         if !asked && self.stream.send(Request::AskReaders) {
             self.expect(Expected::Readers);
         }
+    }
+
+    /// Sends a signed pulse, which has no answer; false if the stream is gone or too much waits. [P-16]
+    pub(super) fn send_pulse(&self, pulse: Bytes) -> bool {
+        self.stream.send(Request::Pulse(pulse))
+    }
+
+    /// Whether nothing that was sent waits for a receipt.
+    pub(super) fn is_idle(&self) -> bool {
+        self.transfer.is_none() && self.expected.iter().all(|expected| matches!(expected, Expected::Readers))
     }
 
     fn expect(&mut self, answer: Expected) {
@@ -135,7 +211,11 @@ impl Session {
 
     /// When the broker is left if it stays silent.
     pub(super) fn silent_at(&self) -> Option<Instant> {
-        self.owes_since.map(|since| since + SILENCE_MAX)
+        let stuck = match &self.transfer {
+            Some(Sending::Parts(_, last_sent)) => Some(*last_sent),
+            _ => None,
+        };
+        stuck.or(self.owes_since).map(|since| since + SILENCE_MAX)
     }
 
     /// What a reply answers. Answers come in the order of the requests.
@@ -149,12 +229,21 @@ impl Session {
         match (expected, reply) {
             (Some(Expected::Receipt { number, bytes }), Reply::Receipt(receipt)) => {
                 self.in_flight_bytes -= bytes;
+                // Whatever was sent before it was answered before: it is the transfer's, if there is one.
+                self.transfer = None;
                 self.receipt(number, receipt, owner)
             }
             (Some(Expected::Readers), Reply::Readers(readers)) => Ok(Ok(Answer::Readers(readers))),
-            (_, Reply::Refused(refusal)) => Ok(Err((BrokerState::Refused, refusal.to_string()))),
+            (_, Reply::Refused(refusal)) => Ok(Err((self.refused(refusal.code), refusal.to_string()))),
             _ => Ok(Err((BrokerState::Broken, "it sent an answer that nobody asked for".into()))),
         }
+    }
+
+    /// A broker that takes neither publishes nor a transfer stays where it is.
+    fn refused(&self, code: RefusalCode) -> BrokerState {
+        use RefusalCode::{BadSignature, Conflict, Invalid, Malformed, Quota, TooLarge, TooNew};
+        let never = matches!(code, BadSignature | Conflict | Invalid | Malformed | Quota | TooLarge | TooNew);
+        if self.transfer.is_some() && never { BrokerState::NeedsTransfer } else { BrokerState::Refused }
     }
 
     /// A receipt counts only with the broker's signature and for the very head that was sent.
@@ -181,33 +270,33 @@ pub(super) fn unfit(error: &ConnectionError) -> Unfit {
     (state, error.to_string())
 }
 
-/// Number of the first publish to send to a broker that stands at `standing`; or why nothing may be sent there.
-fn first_to_send(owner: &Owner, standing: &Bytes, receipt_key: &VerifyingKey) -> Result<Result<HeadNumber, Unfit>, StateError> {
-    let number = match standing_number(owner, standing)? {
-        Ok(number) => number,
-        Err(unfit) => return Ok(Err(unfit)),
-    };
-    let receipted = owner.state.read(|transaction| OwnView(transaction).receipt(receipt_key))?;
-    let receipted = receipted.and_then(|bytes| Receipt::verify(&bytes, receipt_key).ok());
-    if let Some(receipt) = receipted.filter(|receipt| receipt.rank.number > number) {
-        let detail = format!("it receipted head {}, and stands at head {number}", receipt.rank);
-        return Ok(Err((BrokerState::BehindReceipt, detail)));
-    }
+/// Number of the first publish to send to a broker that stands at head `number`; `None` if the publishes that are kept do not lead on
+/// from there.
+fn first_to_send(owner: &Owner, number: HeadNumber) -> Result<Option<HeadNumber>, StateError> {
     let newest = owner.writer.head().map_or(HeadNumber::ZERO, |head| head.rank().number);
     // A head it holds without a receipt here is sent again: the answer to a repetition is that receipt.
     let first = owner.unreceipted_from(if number == HeadNumber::ZERO { HeadNumber::new(1) } else { number })?;
-    let follows = |first: HeadNumber| first.value() <= number.value() + 1;
-    match first {
-        None if newest == number => Ok(Ok(HeadNumber::new(number.value() + 1))),
-        Some((first, _)) if follows(first) => Ok(Ok(first)),
-        _ => Ok(Err((BrokerState::NeedsTransfer, format!("it stands at head {number}; this node keeps only later ones for sending")))),
+    Ok(match first {
+        None if newest == number => Some(HeadNumber::new(number.value() + 1)),
+        Some((first, _)) if first.value() <= number.value() + 1 => Some(first),
+        _ => None,
+    })
+}
+
+/// A broker below a head that it receipted lost what it said to hold: that is kept for the person, and made good.
+fn note_loss(owner: &Owner, standing: &Cursor, receipt_key: &VerifyingKey) -> Result<(), StateError> {
+    let kept = owner.state.read(|transaction| OwnView(transaction).receipt(receipt_key))?;
+    let receipt = kept.and_then(|bytes| Receipt::verify(&bytes, receipt_key).ok());
+    match receipt.filter(|receipt| receipt.rank > standing.rank) {
+        Some(receipt) => owner.lost(*receipt_key, receipt.rank, standing.rank, clock::now()),
+        None => Ok(()),
     }
 }
 
-/// Number of the head a broker stands at, if it is one that this node signed; 0 if the queue is new there.
-fn standing_number(owner: &Owner, standing: &Bytes) -> Result<Result<HeadNumber, Unfit>, StateError> {
+/// The head a broker stands at, if it is one that this node signed; the start if the queue is new there. [P-5]
+fn standing_cursor(owner: &Owner, standing: &Bytes) -> Result<Result<Cursor, Unfit>, StateError> {
     if standing.is_empty() {
-        return Ok(Ok(HeadNumber::ZERO));
+        return Ok(Ok(Cursor::start(&owner.writer.queue())));
     }
     let broken = |detail: &str| Ok(Err((BrokerState::Broken, detail.to_owned())));
     let Ok(head) = SignedHead::parse(standing.clone()) else { return broken("the head it stands at does not decode") };
@@ -215,7 +304,7 @@ fn standing_number(owner: &Owner, standing: &Bytes) -> Result<Result<HeadNumber,
         return broken("the head it stands at is not of this owner");
     }
     if owner.cursor_of(head.rank().number)? == Some(head.cursor()) {
-        return Ok(Ok(head.rank().number));
+        return Ok(Ok(head.cursor()));
     }
     Ok(Err((BrokerState::UnknownHead, format!("it stands at head {}; another writer with this key, or a lost state", head.rank()))))
 }

@@ -1,10 +1,11 @@
 //! What an owner can see of its queue, its brokers and its readers.
 
 use tidings_core::access::Rights;
-use tidings_core::{Cursor, Did, Receipt};
-use tidings_proto::{BrokerAddress, HeadRank, Offset, Pseudonym, QueueId, Timestamp};
+use tidings_core::{Cursor, Did, Mutation, Receipt};
+use tidings_proto::{BrokerAddress, HeadNumber, HeadRank, Offset, Pseudonym, QueueId, Timestamp, VerifyingKey};
 
 use super::owner::Owner;
+use crate::state::LossRow;
 
 /// One look at the owner's side.
 #[derive(Clone, Debug)]
@@ -27,8 +28,51 @@ pub struct OwnStatus {
     pub receipt: Option<Receipt>,
     /// The brokers, in the order of the configuration.
     pub brokers: Vec<BrokerStatus>,
+    /// Brokers that stood below a head they had receipted, oldest first; the newest 64.
+    pub losses: Vec<Loss>,
     /// The last failure of this node itself, in words; empty if there was none. Nothing is signed after the state failed.
     pub error: String,
+}
+
+/// How far signing and receipts have come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnMark {
+    /// Rank of the newest signed head; 0.0 before the first.
+    pub signed: HeadRank,
+    /// The highest rank that a broker receipted; 0.0 before the first.
+    pub receipted: HeadRank,
+}
+
+/// What names values of one record now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The write that waits unsigned.
+    pub waiting: Option<Mutation>,
+    /// The live signed entry, a tombstone included, with its offset.
+    pub signed: Option<(Mutation, Offset)>,
+    /// Number of the newest signed head; 0 before the first.
+    pub head: HeadNumber,
+    /// Number of the newest receipted head; 0 before the first.
+    pub receipted: HeadNumber,
+}
+
+/// A broker that had less than it had receipted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Key of its receipts.
+    pub broker: VerifyingKey,
+    /// When that was seen, by this node's clock.
+    pub time: Timestamp,
+    /// The head it had receipted.
+    pub receipted: HeadRank,
+    /// The head it stood at; 0.0 if the queue was new to it.
+    pub standing: HeadRank,
+}
+
+impl From<LossRow> for Loss {
+    fn from(LossRow { broker, time, receipted, standing }: LossRow) -> Self {
+        Self { broker, time, receipted, standing }
+    }
 }
 
 /// How one broker is.
@@ -62,7 +106,9 @@ pub enum BrokerState {
     BehindReceipt,
     /// It stands at a head of this node's key that this node never signed. Nothing is published there.
     UnknownHead,
-    /// It stands below what this node keeps for sending: it needs a whole transfer.
+    /// It is being brought to the newest head in one step; publishes follow.
+    Transferring,
+    /// It stands below what this node keeps for sending and refuses the transfer that would bring it on.
     NeedsTransfer,
     /// It sent something that is not of the protocol, or a receipt for something else.
     Broken,
@@ -79,7 +125,8 @@ impl BrokerState {
             Self::Refused => "refused",
             Self::BehindReceipt => "behind a receipted head",
             Self::UnknownHead => "stands at a head this node never signed",
-            Self::NeedsTransfer => "needs a transfer",
+            Self::Transferring => "is being refilled",
+            Self::NeedsTransfer => "needs a transfer and refuses it",
             Self::Broken => "does not keep to the protocol",
         }
     }

@@ -1,28 +1,43 @@
 //! The one task of a publisher: receives one thing at a time and takes one step for it.
 
+mod pulses; // that this is still the newest head
+mod snapshots; // who waits for one
+mod writes; // what is put into the outbox
+
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tidings_core::{Card, QueueDescriptor};
-use tidings_proto::Timestamp;
+use tidings_proto::{Pseudonym, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::error::{GrantFailure, WriteError};
+use super::error::{GrantFailure, RevokeFailure, SnapshotError};
 use super::line::{Line, LineEvent, Up};
-use super::owner::{Owner, Published, SignError, Taken};
+use super::owner::{Owner, Published, SignError};
 use super::session::{Answer, Opened, Session, Unfit, open, unfit};
-use super::status::{BrokerState, ReaderStatus};
+use super::snapshot::OwnSnapshot;
+use super::status::{BrokerState, OwnMark, ReaderStatus};
 use super::tickets::Tickets;
-use super::write::{Ticket, Write};
+use super::write::Ticket;
 use super::{PublisherConfig, Shared};
 use crate::backoff::{Backoff, chance};
 use crate::clock;
 use crate::state::{StateError, Waiting};
+use pulses::Pulses;
+use snapshots::Snapshots;
+
+pub(super) use writes::{WriteCommand, Written};
+
+/// How long a broker may take the last pulse at the end.
+const END_WAIT: Duration = Duration::from_secs(2);
 
 /// What a handle asks of the task.
 pub(super) enum Command {
     Write(WriteCommand),
     Grant { card: Box<Card>, name: String, done: oneshot::Sender<Result<(String, Option<Ticket>), GrantFailure>> },
+    Revoke { reader: Pseudonym, done: oneshot::Sender<Result<Ticket, RevokeFailure>> },
+    Snapshot { patience: Duration, done: oneshot::Sender<Result<Option<OwnSnapshot>, SnapshotError>> },
     Readers { ask: Ask, done: oneshot::Sender<Vec<ReaderStatus>> },
     Close { done: oneshot::Sender<()> },
 }
@@ -34,13 +49,11 @@ pub(super) enum Ask {
     Nobody,
 }
 
-pub(super) struct WriteCommand {
-    pub(super) writes: Vec<Write>,
-    pub(super) done: oneshot::Sender<Result<Vec<Ticket>, WriteError>>,
+/// What handles see change.
+pub(super) struct Watched {
+    pub(super) waiting: watch::Sender<Waiting>,
+    pub(super) mark: watch::Sender<OwnMark>,
 }
-
-/// Writes that share one transaction.
-const WRITES_TOGETHER_MAX: usize = 4_096;
 
 pub(super) struct Task {
     owner: Arc<Mutex<Owner>>,
@@ -48,11 +61,13 @@ pub(super) struct Task {
     config: PublisherConfig,
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
-    waiting: watch::Sender<Waiting>,
+    watched: Watched,
     line: Line,
     backoff: Backoff,
     tickets: Tickets,
     asking: Vec<oneshot::Sender<Vec<ReaderStatus>>>,
+    snapshots: Snapshots,
+    pulses: Pulses,
     /// Something may have to be signed or sent.
     due: bool,
 }
@@ -63,7 +78,7 @@ impl Task {
         config: PublisherConfig,
         shared: Arc<Shared>,
         commands: mpsc::Receiver<Command>,
-        waiting: watch::Sender<Waiting>,
+        watched: Watched,
     ) -> Self {
         let descriptor = owner.writer.descriptor().clone();
         Self {
@@ -72,11 +87,13 @@ impl Task {
             config,
             shared,
             commands,
-            waiting,
+            watched,
             line: Line::Down,
             backoff: Backoff::default(),
             tickets: Tickets::default(),
             asking: Vec::new(),
+            snapshots: Snapshots::default(),
+            pulses: Pulses::default(),
             due: true,
         }
     }
@@ -85,15 +102,18 @@ impl Task {
     pub(super) async fn run(mut self) -> Option<oneshot::Sender<()>> {
         self.dial(0);
         loop {
+            self.serve_snapshots().await;
             if let Err(error) = self.publish_due().await {
                 self.local_failure(&error);
             }
+            self.pulse();
             tokio::select! {
                 command = self.commands.recv() => match command {
-                    Some(Command::Close { done }) => return Some(self.end(done)),
-                    Some(command) => if let Some(done) = self.command(command).await { return Some(self.end(done)) },
+                    Some(Command::Close { done }) => return Some(self.end(done).await),
+                    Some(command) => if let Some(done) = self.command(command).await { return Some(self.end(done).await) },
                     None => return None,
                 },
+                () = self.snapshots.late() => {}
                 event = self.line.event() => if let Err(error) = self.line_event(event).await {
                     self.local_failure(&error);
                 },
@@ -101,9 +121,14 @@ impl Task {
         }
     }
 
-    fn end(&mut self, done: oneshot::Sender<()>) -> oneshot::Sender<()> {
-        if let Line::Up(up) = &self.line {
-            up.session.stream.connection().close();
+    async fn end(&mut self, done: oneshot::Sender<()>) -> oneshot::Sender<()> {
+        let said = self.promise_nothing();
+        if let Line::Up(up) = std::mem::replace(&mut self.line, Line::Down) {
+            match said {
+                // A broker that takes nothing any more must not keep the program from ending.
+                true => drop(tokio::time::timeout(END_WAIT, up.session.stream.finish()).await),
+                false => up.session.stream.connection().close(),
+            }
         }
         done
     }
@@ -123,6 +148,11 @@ impl Task {
                 let answer = self.grant(*card, name).await;
                 let _ = done.send(answer);
             }
+            Command::Revoke { reader, done } => {
+                let answer = self.revoke(reader).await;
+                let _ = done.send(answer);
+            }
+            Command::Snapshot { patience, done } => self.snapshots.wait(patience, done),
             Command::Readers { ask, done } => {
                 self.asking.push(done);
                 match &mut self.line {
@@ -135,57 +165,30 @@ impl Task {
         None
     }
 
-    /// Everything that waits to be written shares one transaction.
-    async fn writes(&mut self, first: WriteCommand) -> Option<oneshot::Sender<()>> {
-        let (mut together, mut count, mut next) = (vec![first], 1, None);
-        while count < WRITES_TOGETHER_MAX {
-            match self.commands.try_recv() {
-                Ok(Command::Write(write)) => {
-                    count += write.writes.len();
-                    together.push(write);
-                }
-                Ok(other) => {
-                    next = Some(other);
-                    break;
-                }
-                Err(_) => break,
-            }
-        }
-        let now = clock::now();
-        let (answers, senders): (Vec<_>, Vec<_>) = together.into_iter().map(|command| (command.writes, command.done)).unzip();
-        let outcome = self.step(move |owner| write_together(owner, answers, now)).await;
-        self.refresh().await;
-        match outcome {
-            Ok(results) => results.into_iter().zip(senders).for_each(|(result, done)| {
-                let tickets = result.map(|taken| taken.into_iter().map(|taken| self.ticket(taken)).collect());
-                let _ = done.send(tickets);
-            }),
-            Err(error) => self.local_failure(&error),
-        }
-        self.due = true;
-        self.hurry();
-        match next {
-            Some(command) => Box::pin(self.command(command)).await,
-            None => None,
-        }
-    }
-
-    fn ticket(&mut self, taken: Taken) -> Ticket {
-        match taken {
-            Taken::Waits(path) => self.tickets.waits(path),
-            Taken::Undone(path) => self.tickets.undone(&path),
-        }
-    }
-
     async fn grant(&mut self, card: Card, name: String) -> Result<(String, Option<Ticket>), GrantFailure> {
         let addresses = self.config.brokers.iter().map(ToString::to_string).collect();
-        let (locator, now) = (self.config.locator.clone(), clock::now());
-        let (text, number) = self.step(move |owner| owner.grant(card, name, addresses, locator, now)).await??;
+        let now = clock::now();
+        let (text, number) = self.step(move |owner| owner.grant(card, name, addresses, now)).await??;
         self.due = true;
         self.refresh().await;
         self.hurry();
-        let unreceipted = self.waiting.borrow().unreceipted > 0;
+        let unreceipted = self.watched.waiting.borrow().unreceipted > 0;
         Ok((text, unreceipted.then(|| self.tickets.waits_for(number))))
+    }
+
+    async fn revoke(&mut self, reader: Pseudonym) -> Result<Ticket, RevokeFailure> {
+        let now = clock::now();
+        let published = self.step(move |owner| owner.revoke(&reader, now)).await??;
+        let change = published.last().map(|published| published.number).unwrap_or_default();
+        self.signed(&published);
+        self.due = true;
+        self.refresh().await;
+        self.hurry();
+        Ok(self.tickets.waits_for(change))
+    }
+
+    fn signed(&mut self, published: &[Published]) {
+        published.iter().for_each(|published| self.tickets.signed(published.number, &published.paths));
     }
 
     /// Signs and sends as long as the broker takes more. What is sent was made durable before. [P-3]
@@ -193,17 +196,23 @@ impl Task {
         if !std::mem::take(&mut self.due) {
             return Ok(());
         }
+        if self.snapshots.alone {
+            return self.sign_alone().await;
+        }
         if !matches!(self.line, Line::Up(_)) {
             return Ok(());
         }
         let Line::Up(up) = std::mem::replace(&mut self.line, Line::Down) else { return Ok(()) };
-        let now = clock::now();
-        let (up, published, result) = self.step(move |owner| publish(owner, up, now)).await?;
+        let (now, signing) = (clock::now(), !self.snapshots.are_awaited());
+        let (up, published, result) = self.step(move |owner| publish(owner, up, signing, now)).await?;
         self.line = Line::Up(up);
-        for published in published {
-            self.tickets.signed(published.number, &published.paths);
-        }
+        self.signed(&published);
         self.refresh().await;
+        self.settle(result)
+    }
+
+    /// Only a state that fails keeps the task from going on; other failures are shown.
+    fn settle(&self, result: Result<(), SignError>) -> Result<(), StateError> {
         match result {
             Ok(()) => Ok(()),
             Err(SignError::State(error)) => Err(error),
@@ -226,17 +235,27 @@ impl Task {
                     up.ask_at = Instant::now() + self.config.ask_readers_every;
                 }
             }
+            // Every turn of the loop looks for what is due.
+            LineEvent::Pulse => {}
+            LineEvent::Room => self.due = true,
         }
         Ok(())
     }
 
     async fn opened(&mut self, opened: Opened) -> Result<(), StateError> {
-        let at = opened.at;
+        let (at, now) = (opened.at, clock::now());
+        // Before it is compared: a broker may need everything that lives.
+        match self.step(move |owner| owner.make_whole(now)).await? {
+            Ok(published) => self.signed(&published),
+            Err(error) => self.settle(Err(error))?,
+        }
         match self.step(move |owner| Session::begin(opened, owner)).await?? {
             Ok(mut session) => {
-                self.shared.broker(at, BrokerState::Connected, String::new());
+                self.shared.broker(at, session.state(), String::new());
                 session.ask_readers();
-                self.line = Line::Up(Box::new(Up { session, ask_at: Instant::now() + self.config.ask_readers_every }));
+                let now = Instant::now();
+                let pulse_at = self.config.pulse_every.map(|_| now);
+                self.line = Line::Up(Box::new(Up { session, ask_at: now + self.config.ask_readers_every, pulse_at }));
                 self.due = true;
             }
             Err(unfit) => self.failed(at, unfit),
@@ -247,8 +266,12 @@ impl Task {
     /// Takes a reply and all that are there already; the last receipt is for all of them.
     async fn replied(&mut self, first: Result<tidings_proto::Reply, crate::ConnectionError>) -> Result<(), StateError> {
         let Line::Up(up) = std::mem::replace(&mut self.line, Line::Down) else { return Ok(()) };
+        let before = up.session.state();
         let (up, receipt, readers, unfit) = self.step(move |owner| take_replies(owner, up, first)).await??;
         let at = up.session.at;
+        if up.session.state() != before {
+            self.shared.broker(at, up.session.state(), String::new());
+        }
         self.line = Line::Up(up);
         if let Some(receipt) = receipt {
             self.tickets.receipted(&receipt);
@@ -315,33 +338,19 @@ impl Task {
     }
 
     async fn refresh(&mut self) {
-        if let Ok(Ok(waiting)) = self.step(|owner| owner.waiting()).await {
-            self.waiting.send_replace(waiting);
+        if let Ok((Ok(waiting), mark)) = self.step(|owner| (owner.waiting(), owner.mark())).await {
+            self.watched.waiting.send_replace(waiting);
+            self.watched.mark.send_if_modified(|known| std::mem::replace(known, mark) != mark);
         }
     }
 }
 
-/// One transaction for all; if one of the commands is refused, one for each.
-fn write_together(owner: &mut Owner, mut commands: Vec<Vec<Write>>, now: Timestamp) -> Vec<Result<Vec<Taken>, WriteError>> {
-    if commands.len() == 1 {
-        return commands.drain(..).map(|writes| owner.write(&writes, now)).collect();
-    }
-    let all: Vec<Write> = commands.iter().flatten().cloned().collect();
-    match owner.write(&all, now) {
-        Ok(taken) => {
-            let mut taken = taken.into_iter();
-            commands.iter().map(|writes| Ok(taken.by_ref().take(writes.len()).collect())).collect()
-        }
-        Err(_) => commands.iter().map(|writes| owner.write(writes, now)).collect(),
-    }
-}
-
-/// Sends what is signed, then signs and sends what waits, until the broker takes no more.
-fn publish(owner: &mut Owner, mut up: Box<Up>, now: Timestamp) -> (Box<Up>, Vec<Published>, Result<(), SignError>) {
+/// Sends what is signed, then signs (if it may) and sends what waits, until the broker takes no more.
+fn publish(owner: &mut Owner, mut up: Box<Up>, signing: bool, now: Timestamp) -> (Box<Up>, Vec<Published>, Result<(), SignError>) {
     let mut published = Vec::new();
     let result = loop {
         match up.session.send_signed(owner) {
-            Ok(true) if up.session.has_room() => {}
+            Ok(true) if signing && up.session.has_room() => {}
             Ok(_) => break Ok(()),
             Err(error) => break Err(error.into()),
         }

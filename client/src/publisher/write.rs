@@ -1,7 +1,7 @@
 //! What is written, and how far it has come.
 
 use bytes::Bytes;
-use tidings_core::{Mutation, Receipt, RecordPath};
+use tidings_core::{Mutation, ObjectReference, Receipt, RecordPath};
 use tidings_proto::Offset;
 use tokio::sync::oneshot;
 
@@ -19,6 +19,13 @@ pub enum Write {
         /// Media type, kept as the header `content-type`; empty for none.
         content_type: String,
     },
+    /// Creates or replaces the record; its value is in storage.
+    PutObject {
+        /// The record.
+        path: RecordPath,
+        /// Where the value is, and its media type. At most [`tidings_proto::caps::OBJECT_BYTES_MAX`] bytes.
+        object: ObjectReference,
+    },
     /// Deletes the record.
     Delete {
         /// The record.
@@ -30,7 +37,7 @@ impl Write {
     /// The record.
     pub fn path(&self) -> &RecordPath {
         match self {
-            Self::Put { path, .. } | Self::Delete { path } => path,
+            Self::Put { path, .. } | Self::PutObject { path, .. } | Self::Delete { path } => path,
         }
     }
 }

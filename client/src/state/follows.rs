@@ -4,7 +4,7 @@ use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 use tidings_core::reader::{HeldKind, HeldRow, Reader, Verdict};
 use tidings_core::{Cursor, Decoder, Encoder, Object, RecordPath};
 use tidings_proto::caps::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, TEXT_BYTES_MAX};
-use tidings_proto::{QueueId, VerifyingKey};
+use tidings_proto::{Birth, QueueId, VerifyingKey};
 
 use super::reader_store::{pending, winner};
 use super::{FollowTables, StateError, rows, tables};
@@ -94,6 +94,20 @@ impl FollowView<'_> {
     pub(crate) fn has_pending(&self, queue: &QueueId, known: impl Fn(&super::PendingRow) -> bool) -> Result<bool, StateError> {
         let table = self.0.open_table(tables::CHANGES)?;
         Ok(!pending(&table, queue.bytes(), |row| (!known(&row)).then_some(row), 1)?.is_empty())
+    }
+
+    /// Whether a held row waits for a build that can read it.
+    pub(crate) fn has_quarantined(&self, queue: &QueueId) -> Result<bool, StateError> {
+        let (ending, held) = (self.0.open_table(tables::ENDING)?, self.0.open_table(tables::HELD)?);
+        let queue = queue.bytes();
+        for key in ending.range((queue, 0, 0)..=(queue, u64::MAX, u64::MAX))? {
+            let birth = key?.0.value().2;
+            let row = held.get((queue, birth))?.ok_or_else(|| StateError::Damaged("an index names a row that is not there".into()))?;
+            if rows::decode_held(Birth::new(birth), row.value())?.kind == HeldKind::Quarantined {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The live row of `path`: a value, not a tombstone.

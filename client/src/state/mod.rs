@@ -9,6 +9,7 @@ mod follows;
 mod own;
 mod reader_store;
 mod rows;
+mod sealed; // what the owner signed, byte for byte
 mod tables;
 
 pub(crate) use beside::put_rows;
@@ -16,9 +17,10 @@ pub use beside::{KeyAndValue, Row};
 pub(crate) use claim::{Claim, Claimed};
 pub use error::StateError;
 pub(crate) use follows::{About, FollowStep, FollowView};
-pub(crate) use own::{OwnStep, OwnView, Waiting, receipted_offset};
+pub(crate) use own::{OwnStep, OwnView, Waiting, receipted, receipted_offset};
 pub(crate) use reader_store::FollowTables;
-pub(crate) use rows::{HandedOut, PendingRow};
+pub(crate) use rows::{HandedOut, LossRow, PendingRow};
+pub(crate) use sealed::SealedView;
 
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
@@ -81,6 +83,11 @@ impl State {
             found if found > FORMAT => Err(StateError::TooNew { found }),
             found => Err(StateError::Damaged(format!("there never was a format {found}"))),
         }
+    }
+
+    /// One consistent snapshot, for as long as it is kept. The file keeps what it shows.
+    pub(crate) fn snapshot(&self) -> Result<ReadTransaction, StateError> {
+        Ok(self.database.begin_read()?)
     }
 
     /// Looks at one consistent snapshot.

@@ -48,6 +48,12 @@ impl OwnView<'_> {
         table.get(number.value())?.map(|row| Ok(Cursor::decode(row.value())?)).transpose()
     }
 
+    /// Number of the newest signed head; 0 before the first.
+    pub(crate) fn newest(&self) -> Result<HeadNumber, StateError> {
+        let table = self.0.open_table(tables::HEADS)?;
+        Ok(table.last()?.map_or(HeadNumber::ZERO, |(number, _)| HeadNumber::new(number.value())))
+    }
+
     /// Number of the first publish at or after `from` that has no receipt, with its frame.
     pub(crate) fn unreceipted_from(&self, from: HeadNumber) -> Result<Option<(HeadNumber, Vec<u8>)>, StateError> {
         let table = self.0.open_table(tables::UNRECEIPTED)?;
@@ -141,8 +147,15 @@ impl OwnStep<'_> {
         table.get(path.as_str())?.map(|row| rows::decode_own(path.clone(), row.value())).transpose()
     }
 
-    /// Replaces a record with its value; keeps the index of tombstones.
-    pub(crate) fn put_record(&self, record: &OwnRecord, prior: Option<&OwnRecord>, value: &Mutation) -> Result<(), StateError> {
+    /// Replaces a record with its value and its sealed entry; keeps the indexes.
+    pub(crate) fn put_record(
+        &self,
+        record: &OwnRecord,
+        prior: Option<&OwnRecord>,
+        value: &Mutation,
+        sealed: &[u8],
+    ) -> Result<(), StateError> {
+        self.put_sealed(record, prior, sealed)?;
         let path = record.path.as_str();
         self.0.open_table(tables::RECORDS)?.insert(path, rows::encode_own(record).as_slice())?;
         self.0.open_table(tables::VALUES)?.insert(path, value.encode().as_slice())?;
@@ -158,6 +171,7 @@ impl OwnStep<'_> {
 
     /// Forgets a record whose tombstone was purged.
     pub(crate) fn end_record(&self, record: &OwnRecord) -> Result<(), StateError> {
+        self.end_sealed(record)?;
         self.0.open_table(tables::RECORDS)?.remove(record.path.as_str())?;
         self.0.open_table(tables::VALUES)?.remove(record.path.as_str())?;
         self.0.open_table(tables::TOMBSTONES)?.remove(record.offset.value())?;
@@ -241,19 +255,31 @@ impl OwnStep<'_> {
         Ok(())
     }
 
+    /// Forgets what is kept of a reader beside its row.
+    pub(crate) fn end_reader(&self, reader: &Pseudonym) -> Result<(), StateError> {
+        self.0.open_table(tables::ACKNOWLEDGEMENTS)?.remove(reader.bytes())?;
+        self.0.open_table(tables::INVITATIONS)?.remove(reader.bytes())?;
+        Ok(())
+    }
+
     pub(crate) fn put_invitation(&self, reader: &Pseudonym, text: &str) -> Result<(), StateError> {
         self.0.open_table(tables::INVITATIONS)?.insert(reader.bytes(), text)?;
         Ok(())
     }
 }
 
-/// The last offset that a receipt covers.
-pub(crate) fn receipted_offset(view: &OwnView<'_>) -> Result<Offset, StateError> {
-    let mut newest = Offset::ZERO;
+/// The newest head that a receipt covers.
+pub(crate) fn receipted(view: &OwnView<'_>) -> Result<Option<Cursor>, StateError> {
+    let mut newest: Option<Cursor> = None;
     for (key, bytes) in view.receipts()? {
         let receipt = tidings_core::Receipt::verify(&bytes, &key).map_err(|_| StateError::Damaged("a receipt".into()))?;
         let cursor = view.cursor_of(receipt.rank.number)?.filter(|cursor| cursor.head == receipt.head);
-        newest = newest.max(cursor.map_or(Offset::ZERO, |cursor| cursor.offset));
+        newest = newest.into_iter().chain(cursor).max_by_key(|cursor| cursor.rank);
     }
     Ok(newest)
+}
+
+/// The last offset that a receipt covers.
+pub(crate) fn receipted_offset(view: &OwnView<'_>) -> Result<Offset, StateError> {
+    Ok(receipted(view)?.map_or(Offset::ZERO, |cursor| cursor.offset))
 }

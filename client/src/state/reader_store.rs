@@ -72,6 +72,13 @@ impl<'t> FollowTables<'t> {
         Ok(())
     }
 
+    /// What a rotten page would leave of a held row.
+    #[cfg(test)]
+    pub(crate) fn damage_held(&mut self, birth: Birth) -> Result<(), StateError> {
+        self.held.insert((&self.queue, birth.value()), &[0xFF; 3][..])?;
+        Ok(())
+    }
+
     /// Takes a row out of the indexes it stands in.
     fn unindex(&mut self, row: &HeldRow) -> Result<(), StateError> {
         if let Some(path) = &row.path {

@@ -5,7 +5,7 @@ use tidings_core::reader::{Change, ChangeKind, HeldKind, HeldRow, StagedRow};
 use tidings_core::writer::OwnRecord;
 use tidings_core::{DecodeError, Decoder, Encoder, RecordPath, Version};
 use tidings_proto::caps::{ENTRY_BYTES_MAX, PATH_BYTES_MAX};
-use tidings_proto::{Birth, Offset, Term};
+use tidings_proto::{Birth, HeadRank, Offset, Term, Timestamp, VerifyingKey};
 
 use super::StateError;
 
@@ -23,6 +23,36 @@ pub(crate) struct HandedOut {
     pub(crate) term: Term,
     pub(crate) offset: Offset,
     pub(crate) exists: bool,
+}
+
+/// A broker that stood below a head that it had receipted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LossRow {
+    pub(crate) broker: VerifyingKey,
+    pub(crate) time: Timestamp,
+    pub(crate) receipted: HeadRank,
+    pub(crate) standing: HeadRank,
+}
+
+pub(super) fn encode_loss(loss: &LossRow) -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.raw(loss.broker.bytes());
+    out.timestamp(loss.time);
+    out.rank(loss.receipted);
+    out.rank(loss.standing);
+    out.finish()
+}
+
+pub(super) fn decode_loss(bytes: &[u8]) -> Result<LossRow, StateError> {
+    let mut input = Decoder::new(bytes);
+    let loss = LossRow {
+        broker: VerifyingKey::new(input.array("broker")?),
+        time: input.timestamp()?,
+        receipted: input.rank()?,
+        standing: input.rank()?,
+    };
+    input.finish()?;
+    Ok(loss)
 }
 
 pub(super) fn path(text: &str) -> Result<RecordPath, StateError> {

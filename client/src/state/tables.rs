@@ -8,6 +8,11 @@
 //! | `own/records` | path | encoded `OwnRecord` |
 //! | `own/values` | path | encoded mutation of the live entry |
 //! | `own/tombstones` | offset | path |
+//! | `own/entries` | offset | sealed entry, verbatim, of each live entry |
+//! | `own/epochs` | epoch, path | - (live records by the epoch they are sealed under) |
+//! | `own/republish` | path | - (live records whose sealed entry is not kept here: they are sealed again) |
+//! | `own/attachments` | hash | grants and owner's copies that the access rows name |
+//! | `own/losses` | sequence | a broker that stood below its own receipt |
 //! | `own/heads` | head number | encoded cursor of that head |
 //! | `own/outbox` | path | sequence, encoded mutation that is not signed yet |
 //! | `own/order` | sequence | path of the outbox row |
@@ -38,6 +43,11 @@ pub(super) const WRITER: Rows<()> = Rows::new("own/writer");
 pub(super) const RECORDS: Rows<&str> = Rows::new("own/records");
 pub(super) const VALUES: Rows<&str> = Rows::new("own/values");
 pub(super) const TOMBSTONES: TableDefinition<'static, u64, &str> = TableDefinition::new("own/tombstones");
+pub(super) const ENTRIES: Rows<u64> = Rows::new("own/entries");
+pub(super) const EPOCHS: TableDefinition<'static, (u64, &str), ()> = TableDefinition::new("own/epochs");
+pub(super) const REPUBLISH: TableDefinition<'static, &str, ()> = TableDefinition::new("own/republish");
+pub(super) const ATTACHMENTS: Rows<Queue> = Rows::new("own/attachments");
+pub(super) const LOSSES: Rows<u64> = Rows::new("own/losses");
 pub(super) const HEADS: Rows<u64> = Rows::new("own/heads");
 pub(super) const OUTBOX: TableDefinition<'static, &str, (u64, &[u8])> = TableDefinition::new("own/outbox");
 pub(super) const ORDER: TableDefinition<'static, u64, &str> = TableDefinition::new("own/order");
@@ -62,16 +72,24 @@ pub(super) const CHANGES: Rows<(Queue, &str)> = Rows::new("follow/changes");
 /// Makes every table, so that a reader never meets a missing one.
 pub(super) fn create(database: &Database) -> Result<(), StateError> {
     let transaction = database.begin_write()?;
-    transaction.open_table(FORMATS)?.insert((), FORMAT)?;
-    transaction.open_table(BESIDE)?;
-    create_own(&transaction)?;
-    create_followed(&transaction)?;
+    create_all(&transaction)?;
     Ok(transaction.commit()?)
 }
 
-/// Brings a file of format 1 to this one: the tables it lacks.
+/// Brings a file of format 1 to this one: the tables it lacks, and what has to be signed again because a file of that format did
+/// not keep it sealed.
 pub(super) fn migrate_1(database: &Database) -> Result<(), StateError> {
-    create(database)
+    let transaction = database.begin_write()?;
+    create_all(&transaction)?;
+    super::sealed::begin_renewal(&transaction)?;
+    Ok(transaction.commit()?)
+}
+
+fn create_all(transaction: &WriteTransaction) -> Result<(), StateError> {
+    transaction.open_table(FORMATS)?.insert((), FORMAT)?;
+    transaction.open_table(BESIDE)?;
+    create_own(transaction)?;
+    create_followed(transaction)
 }
 
 fn create_own(transaction: &WriteTransaction) -> Result<(), StateError> {
@@ -80,6 +98,11 @@ fn create_own(transaction: &WriteTransaction) -> Result<(), StateError> {
     transaction.open_table(RECORDS)?;
     transaction.open_table(VALUES)?;
     transaction.open_table(TOMBSTONES)?;
+    transaction.open_table(ENTRIES)?;
+    transaction.open_table(EPOCHS)?;
+    transaction.open_table(REPUBLISH)?;
+    transaction.open_table(ATTACHMENTS)?;
+    transaction.open_table(LOSSES)?;
     transaction.open_table(HEADS)?;
     transaction.open_table(OUTBOX)?;
     transaction.open_table(ORDER)?;

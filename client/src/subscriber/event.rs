@@ -53,6 +53,24 @@ pub struct VerdictReport {
     pub evidence: Option<PathBuf>,
 }
 
+/// What is known about a follow at this moment of this session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The verdict. Before the first attempt has ended it is `offline` with the detail "not connected yet", unless an
+    /// accusation stands.
+    pub verdict: VerdictReport,
+    /// The last catch-up of this session.
+    pub caught_up: Option<CaughtUp>,
+    /// A subscription is open; it need not have brought anything yet.
+    pub connected: bool,
+    /// Verdicts of this session that stood in the way of catching up: all routes were tried, or somebody was accused. Whoever
+    /// waits for a catch-up gives up when this rises.
+    pub blocks: u64,
+    /// The last accusation of this session, and how many there were. It stays when another route led to a verified view at
+    /// once: a lie is named although it changed nothing.
+    pub accused: Option<(u64, VerdictReport)>,
+}
+
 /// Names one handed-out change: a later change of the same record has another id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ChangeId {

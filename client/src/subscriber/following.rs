@@ -1,13 +1,14 @@
 //! The reader's steps: each is one transaction over the held set, the reader and the waiting changes. [P-15]
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidings_core::reader::{Accepted, Fault, Finding, Reader, Step, Verdict};
-use tidings_core::{Acknowledgement, Cursor, NodeKey};
+use tidings_core::reader::{Accepted, Evidence, Fault, Finding, PulseTaken, Reader, Step, Verdict};
+use tidings_core::{Acknowledgement, Cursor, NodeKey, SignedHead};
 use tidings_proto::frames::Subscribe;
-use tidings_proto::{QueueId, Refusal, Reply, Timestamp};
+use tidings_proto::{QueueId, Refusal, RefusalCode, Reply, Timestamp};
 
 use super::event::VerdictReport;
 use super::evidence;
@@ -25,15 +26,22 @@ pub(super) struct Following {
     queue: QueueId,
     reader: Reader,
     evidence_dir: Option<PathBuf>,
+    /// Evidence files of this session, and the cursor that they are about.
+    kept: (Cursor, HashMap<Kept, PathBuf>),
     volatile_steps: u32,
     _claimed: Claimed,
 }
+
+/// What one evidence file is about: broker, verdict, detail.
+type Kept = (String, Verdict, String);
 
 /// What a run of frames led to.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub(super) ask_bitmap: bool,
     pub(super) accepted: Option<Accepted>,
+    /// The last pulse that was not void.
+    pub(super) pulse: Option<PulseTaken>,
     /// The acknowledged cursor moved: nothing waits for the application.
     pub(super) acknowledge: Option<Cursor>,
     pub(super) end: Option<End>,
@@ -54,7 +62,8 @@ impl Following {
     pub(super) fn open(state: State, key: Arc<NodeKey>, queue: QueueId, evidence_dir: Option<PathBuf>) -> Result<Self, FollowError> {
         let claimed = state.claim(Claim::Follow(queue)).ok_or(FollowError::AlreadyStarted)?;
         let reader = state.read(|transaction| FollowView(transaction).reader(&queue))?.ok_or(FollowError::NotFollowing)?;
-        let following = Self { state, key, queue, reader, evidence_dir, volatile_steps: 0, _claimed: claimed };
+        let kept = (reader.cursor(), HashMap::new());
+        let following = Self { state, key, queue, reader, evidence_dir, kept, volatile_steps: 0, _claimed: claimed };
         match following.reopen() {
             // The first frames meet the damage, and mend it.
             Err(StateError::Damaged(_)) => {}
@@ -81,21 +90,23 @@ impl Following {
         Ok(subscribe)
     }
 
-    /// Takes frames up to the first that ends the subscription, all in one transaction.
-    pub(super) fn take(&mut self, frames: Vec<Reply>) -> Result<Outcome, StateError> {
+    /// Takes frames that came by `now` up to the first that ends the subscription, all in one transaction.
+    pub(super) fn take(&mut self, frames: Vec<Reply>, now: Timestamp) -> Result<Outcome, StateError> {
         let mut reader = self.reader.clone();
+        let promised = reader.is_promised();
         // The highest head seen must survive: it keeps older ones out. [P-11]
         let mut durable = self.volatile_steps >= VOLATILE_STEPS_MAX || frames.iter().any(|frame| matches!(frame, Reply::Announce(_)));
         let taken = self.state.write_with(|transaction| {
             let mut tables = FollowTables::open(transaction, &self.queue)?;
             let mut outcome = Outcome::default();
             for frame in frames {
-                take_frame(&mut reader, &mut tables, &self.key, frame, &mut outcome)?;
+                take_frame(&mut reader, &mut tables, &self.key, (frame, now), &mut outcome)?;
                 if outcome.end.is_some() {
                     break;
                 }
             }
-            durable |= outcome.accepted.is_some() || outcome.end.is_some();
+            // A lost pulse makes a later one of the same promise due earlier; a lost first one would be a promise forgotten. [P-16]
+            durable |= outcome.accepted.is_some() || outcome.end.is_some() || (reader.is_promised() && !promised);
             let settled = outcome.accepted.is_some() && tables.pending(Some, 1)?.is_empty();
             drop(tables);
             let step = FollowStep(transaction);
@@ -128,8 +139,27 @@ impl Following {
         Ok(Outcome { end: Some(End::LocalDamage), ..Outcome::default() })
     }
 
+    /// The witness's head was not shown in all the time there was. [P-21]
+    pub(super) fn overdue(&mut self, witnessed: &SignedHead) -> Result<Option<End>, StateError> {
+        let mut reader = self.reader.clone();
+        let step = self.state.write(|transaction| {
+            let mut tables = FollowTables::open(transaction, &self.queue)?;
+            let step = reader.on_overdue(witnessed, &mut tables)?;
+            drop(tables);
+            FollowStep(transaction).put_reader(&reader)?;
+            Ok::<_, StateError>(step)
+        })?;
+        self.reader = reader;
+        let mut outcome = Outcome::default();
+        apply(step, &mut outcome);
+        Ok(outcome.end)
+    }
+
     /// What an older build could not read may be readable now. [P-20]
     fn reopen(&self) -> Result<(), StateError> {
+        if !self.state.read(|transaction| FollowView(transaction).has_quarantined(&self.queue))? {
+            return Ok(());
+        }
         self.state.write(|transaction| {
             let mut tables = FollowTables::open(transaction, &self.queue)?;
             self.reader.reopen(&mut tables).map(drop)
@@ -151,24 +181,49 @@ impl Following {
         about.ok_or_else(|| StateError::Damaged("the follow was removed while it runs".into()))
     }
 
+    /// The verdict that a session begins with: what was so in the last one is not known to be so now. An accusation stands.
+    pub(super) fn first_report(&self) -> Result<VerdictReport, StateError> {
+        let mut about = self.about()?;
+        let first = (Verdict::Offline, "not connected yet", "");
+        if !accuses(about.verdict) && (about.verdict, about.detail.as_str(), about.evidence.as_str()) != first {
+            (about.verdict, about.detail, about.evidence) = (first.0, first.1.into(), String::new());
+            self.put_verdict(&about, Keep::UntilCrash)?;
+        }
+        Ok(report(&about, self.reader.as_of()))
+    }
+
     /// Keeps the evidence of a finding, once for each cursor, and the verdict.
-    pub(super) fn find(&self, finding: &Finding) -> Result<(VerdictReport, bool), StateError> {
+    pub(super) fn find(&mut self, finding: &Finding) -> Result<(VerdictReport, bool), StateError> {
         let about = self.about()?;
         let known = about.verdict == finding.verdict && about.detail == finding.detail && !about.evidence.is_empty();
-        let file = match (&finding.evidence, &self.evidence_dir) {
+        let file = match &finding.evidence {
             // Otherwise a broker that lies at every attempt would fill the disk.
-            (Some(_), _) if known => Some(PathBuf::from(&about.evidence)),
-            (Some(evidence), Some(folder)) => Some(evidence::keep(folder, evidence, clock::now())?),
-            _ => None,
+            Some(_) if known => Some(PathBuf::from(&about.evidence)),
+            Some(evidence) => self.keep(evidence)?,
+            None => None,
         };
         self.judge(finding.verdict, &finding.detail, file)
+    }
+
+    fn keep(&mut self, evidence: &Evidence) -> Result<Option<PathBuf>, StateError> {
+        let Some(folder) = &self.evidence_dir else { return Ok(None) };
+        if self.kept.0 != self.reader.cursor() {
+            self.kept = (self.reader.cursor(), HashMap::new());
+        }
+        let about = (evidence.broker.clone(), evidence.verdict, evidence.detail.clone());
+        if let Some(file) = self.kept.1.get(&about) {
+            return Ok(Some(file.clone()));
+        }
+        let file = evidence::keep(folder, evidence, clock::now())?;
+        self.kept.1.insert(about, file.clone());
+        Ok(Some(file))
     }
 
     /// Keeps a verdict. Gives it, and whether it is news. An accusation stands until the view is verified again: that nobody
     /// can be reached does not clear anybody.
     pub(super) fn judge(&self, verdict: Verdict, detail: &str, evidence: Option<PathBuf>) -> Result<(VerdictReport, bool), StateError> {
         let mut about = self.about()?;
-        let as_of = as_of(&self.reader);
+        let as_of = self.reader.as_of();
         if accuses(about.verdict) && !accuses(verdict) && verdict != Verdict::UpToDate {
             return Ok((report(&about, as_of), false));
         }
@@ -176,23 +231,24 @@ impl Following {
         let news = about.verdict != verdict || about.detail != detail || about.evidence != evidence;
         if news {
             (about.verdict, about.detail, about.evidence) = (verdict, detail.chars().take(DETAIL_CHARS_MAX).collect(), evidence);
-            self.state.write(|transaction| {
-                let step = FollowStep(transaction);
-                let acknowledged = step.about(&self.queue)?.and_then(|now| now.acknowledged);
-                step.put_about(&self.queue, &About { acknowledged, ..about.clone() })
-            })?;
+            self.put_verdict(&about, Keep::Durably)?;
         }
         Ok((report(&about, as_of), news))
+    }
+
+    /// Keeps what is said about the follow. The application may acknowledge meanwhile: that stays.
+    fn put_verdict(&self, about: &About, keep: Keep) -> Result<(), StateError> {
+        self.state.write_with(|transaction| {
+            let step = FollowStep(transaction);
+            let acknowledged = step.about(&self.queue)?.and_then(|now| now.acknowledged);
+            step.put_about(&self.queue, &About { acknowledged, ..about.clone() })?;
+            Ok(((), keep))
+        })
     }
 }
 
 /// Longest detail kept, characters.
 const DETAIL_CHARS_MAX: usize = 250;
-
-/// The owner's time of the last verified head.
-pub(super) fn as_of(reader: &Reader) -> Timestamp {
-    reader.head().map_or(Timestamp::ZERO, |head| head.head().time)
-}
 
 /// A follow's verdict as it is reported.
 pub(super) fn report(about: &About, as_of: Timestamp) -> VerdictReport {
@@ -208,7 +264,7 @@ fn take_frame(
     reader: &mut Reader,
     tables: &mut FollowTables<'_>,
     key: &NodeKey,
-    frame: Reply,
+    (frame, now): (Reply, Timestamp),
     outcome: &mut Outcome,
 ) -> Result<(), StateError> {
     let step = match frame {
@@ -216,7 +272,14 @@ fn take_frame(
         Reply::Announce(announce) => reader.on_announce(&announce, tables)?,
         Reply::Chunk(chunk) => reader.on_chunk(&chunk, tables)?,
         Reply::Bitmap(part) => reader.on_bitmap(&part, tables)?,
-        Reply::Acknowledged(_) | Reply::Pulse(_) => Step::Continue,
+        Reply::Acknowledged(_) => Step::Continue,
+        Reply::Pulse(pulse) => {
+            let taken = reader.on_pulse(&pulse, now);
+            outcome.pulse = Some(taken).filter(|taken| *taken != PulseTaken::Void).or(outcome.pulse);
+            Step::Continue
+        }
+        // What it announced or owes cannot be had from this broker; whoever holds all of it lacks nothing.
+        Reply::Refused(refusal) if refusal.code == RefusalCode::Damaged && reader.awaits() => reader.on_damaged(&refusal.detail, tables)?,
         Reply::Refused(refusal) => {
             outcome.end = Some(End::Refused(refusal));
             return Ok(());
@@ -226,6 +289,11 @@ fn take_frame(
             return Ok(());
         }
     };
+    apply(step, outcome);
+    Ok(())
+}
+
+fn apply(step: Step, outcome: &mut Outcome) {
     match step {
         Step::Continue => {}
         Step::AskBitmap => outcome.ask_bitmap = true,
@@ -235,7 +303,6 @@ fn take_frame(
         Step::LocalDamage => outcome.end = Some(End::LocalDamage),
         Step::Verdict(finding) => outcome.end = Some(End::Verdict(finding)),
     }
-    Ok(())
 }
 
 fn merged(earlier: Option<Accepted>, mut accepted: Accepted) -> Accepted {

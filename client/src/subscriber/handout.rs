@@ -8,7 +8,7 @@ use tidings_core::{Cursor, RecordPath};
 use tidings_proto::{Offset, QueueId, Term};
 
 use super::event::ChangeId;
-use crate::state::{FollowStep, FollowTables, FollowView, HandedOut, PendingRow, State, StateError};
+use crate::state::{FollowStep, FollowTables, FollowView, HandedOut, PendingRow, Row, State, StateError, put_rows};
 
 /// What was handed out in this session. Clones share it.
 #[derive(Clone)]
@@ -66,14 +66,15 @@ impl HandOut {
         }
     }
 
-    /// The application has made `done` durable. Gives the cursor to acknowledge, if it advanced.
-    pub(super) fn acknowledge(&self, done: &[ChangeId]) -> Result<Option<Cursor>, StateError> {
+    /// The application has made `done` durable, and with it `rows` change. Gives the cursor to acknowledge, if it advanced.
+    pub(super) fn acknowledge(&self, done: &[ChangeId], rows: &[Row]) -> Result<Option<Cursor>, StateError> {
         let swept = self.swept(done);
         let cursor = self.state.write(|transaction| {
             let mut tables = FollowTables::open(transaction, &self.queue)?;
             done.iter().try_for_each(|id| settle(&mut tables, id))?;
             let none_waits = tables.pending(Some, 1)?.is_empty();
             drop(tables);
+            put_rows(transaction, rows)?;
             let step = FollowStep(transaction);
             let reader = step.reader(&self.queue)?;
             let reached = if none_waits { reader.map(|reader| reader.cursor()) } else { swept };

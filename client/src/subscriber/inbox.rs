@@ -5,18 +5,18 @@ use std::sync::{Mutex, PoisonError};
 
 use tidings_core::reader::Verdict;
 use tidings_proto::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
-use super::event::{CaughtUp, Event, VerdictReport};
+use super::event::{CaughtUp, Event, VerdictReport, View};
 
 /// Events that wait; beyond that the oldest ones that accuse nobody go.
 const EVENTS_MAX: usize = 64;
 
 /// What the application has not taken yet.
-#[derive(Default)]
 pub(super) struct Inbox {
     inner: Mutex<Inner>,
     changed: Notify,
+    view: watch::Sender<View>,
 }
 
 #[derive(Default)]
@@ -30,6 +30,8 @@ struct Inner {
     /// The last verdict that stood in the way, and how many there were.
     blocked: Option<VerdictReport>,
     blocks: u64,
+    /// This session has told a verdict. The first one is told even if the session before told the same.
+    told: bool,
     ended: bool,
 }
 
@@ -43,8 +45,18 @@ pub(super) enum Next {
 }
 
 impl Inbox {
-    pub(super) fn new() -> Self {
-        Self { inner: Mutex::new(Inner { changes: true, ..Inner::default() }), changed: Notify::new() }
+    pub(super) fn new(verdict: VerdictReport) -> Self {
+        let view = View { verdict, caught_up: None, connected: false, blocks: 0, accused: None };
+        Self { inner: Mutex::new(Inner { changes: true, ..Inner::default() }), changed: Notify::new(), view: watch::Sender::new(view) }
+    }
+
+    pub(super) fn view(&self) -> watch::Receiver<View> {
+        self.view.subscribe()
+    }
+
+    /// A subscription began or ended.
+    pub(super) fn connected(&self, connected: bool) {
+        self.view.send_if_modified(|view| std::mem::replace(&mut view.connected, connected) != connected);
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
@@ -62,7 +74,18 @@ impl Inbox {
                 inner.push(Event::CaughtUp(caught_up));
             }
         });
+        if caught_up.is_some() {
+            self.view.send_modify(|view| view.caught_up = caught_up);
+        }
         self.changed.notify_waiters();
+    }
+
+    /// Somebody was caught now, whatever is known already.
+    pub(super) fn accused(&self, report: &VerdictReport) {
+        self.view.send_modify(|view| {
+            let before = view.accused.as_ref().map_or(0, |(count, _)| *count);
+            view.accused = Some((before + 1, report.clone()));
+        });
     }
 
     /// A verdict changed; `blocks` if it is in the way of catching up.
@@ -73,9 +96,13 @@ impl Inbox {
                 inner.blocked = Some(report.clone());
                 inner.blocks += 1;
             }
-            if news {
+            if !std::mem::replace(&mut inner.told, true) || news {
                 inner.push(Event::Verdict(report.clone()));
             }
+        });
+        self.view.send_modify(|view| {
+            view.verdict = report.clone();
+            view.blocks += u64::from(blocks);
         });
         self.changed.notify_waiters();
     }
@@ -87,6 +114,7 @@ impl Inbox {
 
     pub(super) fn end(&self) {
         self.with(|inner| inner.ended = true);
+        self.connected(false);
         self.changed.notify_waiters();
     }
 

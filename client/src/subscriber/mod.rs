@@ -1,5 +1,7 @@
 //! The reader's side: follows, one task for each that verifies what brokers say, and changes kept until they are handled.
 
+mod config;
+mod ending; // what comes after a subscription
 mod event;
 mod evidence; // accusations as files
 mod follow;
@@ -7,14 +9,18 @@ mod following; // durable steps
 mod handout; // changes to the application and back
 mod inbox; // events on their way
 mod line; // the way to a broker
+mod probe; // back from storage to a broker
+mod route; // the ways to a queue
+mod standing; // what the view is worth
 mod task; // the loop
+mod witness; // a second opinion
 
-pub use event::{CaughtUp, ChangeId, Event, VerdictReport};
+pub use config::{Clock, SubscriberConfig};
+pub use event::{CaughtUp, ChangeId, Event, VerdictReport, View};
 pub use follow::{Follow, FollowError, FollowedValue};
+pub use witness::{Answer, Witness};
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidings_core::reader::{Change, Reader, Verdict};
 use tidings_core::{Cursor, Did, Invitation, Mutation, NodeKey, Object, RecordPath};
@@ -22,32 +28,11 @@ use tidings_proto::QueueId;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::dial::Dial;
-use crate::state::{About, FollowStep, FollowView, State, StateError};
-use following::{Following, as_of, report};
+use crate::state::{About, FollowStep, FollowTables, FollowView, Keep, Row, State, StateError};
+use following::{Following, report};
 use handout::HandOut;
 use inbox::{Inbox, Next};
 use task::Task;
-
-/// How a follow is kept up.
-#[derive(Clone)]
-pub struct SubscriberConfig {
-    /// How brokers are reached.
-    pub dial: Arc<dyn Dial>,
-    /// What was verified is stale when the owner signed it longer ago than this. [P-16]
-    pub max_age: Duration,
-    /// Folder for evidence, created when needed; `None` keeps evidence nowhere.
-    pub evidence_dir: Option<PathBuf>,
-    /// Changes in one [`Event::Changes`].
-    pub changes_max: usize,
-}
-
-impl SubscriberConfig {
-    /// A maximum age of 24 hours, no evidence, 1,024 changes at once.
-    pub fn new(dial: Arc<dyn Dial>) -> Self {
-        Self { dial, max_age: Duration::from_secs(24 * 60 * 60), evidence_dir: None, changes_max: 1_024 }
-    }
-}
 
 /// One follow while it is kept up by its task. Ends with this handle.
 pub struct Subscriber {
@@ -77,6 +62,10 @@ impl Subscriber {
         if name.len() > tidings_proto::caps::NAME_BYTES_MAX {
             return Err(FollowError::NameTooLong);
         }
+        let queue = invitation.descriptor.id();
+        if state.read(|transaction| FollowView(transaction).about(&queue))?.is_some() {
+            return Err(FollowError::AlreadyFollowing);
+        }
         let reader = Reader::join(invitation.descriptor.clone(), &invitation.grant, key)?;
         let about = About {
             owner: invitation.card.verifying_key,
@@ -87,7 +76,6 @@ impl Subscriber {
             evidence: String::new(),
             acknowledged: None,
         };
-        let queue = reader.queue();
         state.write(|transaction| {
             let step = FollowStep(transaction);
             if step.about(&queue)?.is_some() {
@@ -133,6 +121,19 @@ impl Subscriber {
         })
     }
 
+    /// Whether the records of a follow are the set that its verified head signs; `None` if there is no such follow. Needs no running
+    /// subscriber and changes nothing. Blocks for a pass over all of them.
+    ///
+    /// # Errors
+    /// The state fails; `Damaged` if a record cannot be read at all.
+    pub fn verify(state: &State, queue: &QueueId) -> Result<Option<bool>, StateError> {
+        state.write_with(|transaction| {
+            let Some(reader) = FollowStep(transaction).reader(queue)? else { return Ok((None, Keep::UntilCrash)) };
+            let matches = reader.own_state_matches(&FollowTables::open(transaction, queue)?)?;
+            Ok((Some(matches), Keep::UntilCrash))
+        })
+    }
+
     /// Starts the task on the current runtime. It reconnects until the handle is closed or dropped, and tries all addresses.
     ///
     /// # Errors
@@ -142,13 +143,13 @@ impl Subscriber {
     /// Outside a tokio runtime.
     pub fn start(state: State, key: impl Into<Arc<NodeKey>>, queue: QueueId, config: SubscriberConfig) -> Result<Self, FollowError> {
         let following = Following::open(state.clone(), key.into(), queue, config.evidence_dir.clone())?;
-        // An address that this build cannot read is no reason to leave the others.
-        let addresses = following.about()?.addresses.iter().filter_map(|address| address.parse().ok()).collect();
-        let inbox = Arc::new(Inbox::new());
+        let about = following.about()?;
+        let routes = route::routes(&about.addresses, &config);
+        let inbox = Arc::new(Inbox::new(following.first_report()?));
         let (acknowledged, acknowledged_here) = watch::channel(None);
         let (closing, closed) = oneshot::channel();
         let changes_max = config.changes_max.max(1);
-        let task = tokio::spawn(Task::new(following, config, addresses, inbox.clone(), acknowledged_here).run(closed));
+        let task = tokio::spawn(Task::new(following, config, routes, inbox.clone(), acknowledged_here).run(closed));
         let handout = HandOut::new(state.clone(), queue);
         Ok(Self { state, queue, inbox, handout, changes_max, handing: None, reported: 0, acknowledged, closing, task })
     }
@@ -220,10 +221,24 @@ impl Subscriber {
     /// # Errors
     /// The state fails; the changes come again.
     pub fn acknowledge(&self, changes: &[ChangeId]) -> Result<(), StateError> {
-        if let Some(cursor) = self.handout.acknowledge(changes)? {
+        self.acknowledge_with(changes, &[])
+    }
+
+    /// Like [`Subscriber::acknowledge`], and changes `rows` in the same transaction: all of it happens or nothing.
+    ///
+    /// # Errors
+    /// The state fails; the changes come again, and the rows are as they were.
+    pub fn acknowledge_with(&self, changes: &[ChangeId], rows: &[Row]) -> Result<(), StateError> {
+        if let Some(cursor) = self.handout.acknowledge(changes, rows)? {
             self.acknowledged.send_replace(Some(cursor));
         }
         Ok(())
+    }
+
+    /// What is known about the view, for others than the one who takes events: changes with every verdict and catch-up, and
+    /// when a connection comes or goes. Closed some time after this handle is gone.
+    pub fn view(&self) -> watch::Receiver<View> {
+        self.inbox.view()
     }
 
     /// The record at `path` in the last verified state.
@@ -262,13 +277,16 @@ fn follow_of(view: &FollowView<'_>, queue: &QueueId) -> Result<Option<Follow>, S
         locator: reader.locator().to_owned(),
         cursor: reader.cursor(),
         live_count: reader.head().map_or(0, |head| head.head().live_count),
-        verdict: report(&about, as_of(&reader)),
+        verdict: report(&about, reader.as_of()),
         pending: view.pending_count(queue)?,
     }))
 }
 
 fn value_of(view: &FollowView<'_>, queue: &QueueId, path: &RecordPath) -> Result<Option<FollowedValue>, StateError> {
     let Some(row) = view.value(queue, path)? else { return Ok(None) };
-    let as_of = view.reader(queue)?.map_or_else(Default::default, |reader| as_of(&reader));
+    let as_of = view.reader(queue)?.map_or_else(Default::default, |reader| reader.as_of());
     Ok(Some(FollowedValue { mutation: Mutation::decode(&row.bytes)?, term: row.term, offset: row.offset, as_of }))
 }
+
+#[cfg(test)]
+mod following_tests;

@@ -5,61 +5,64 @@ use std::time::Duration;
 
 use tidings_core::Cursor;
 use tidings_core::reader::{Accepted, Verdict};
-use tidings_proto::{BrokerAddress, Refusal, RefusalCode, Reply, Request, Timestamp};
+use tidings_proto::{Reply, Request};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::SubscriberConfig;
+use super::ending::unreached;
 use super::event::{CaughtUp, Event};
-use super::following::{End, Following, as_of};
+use super::following::Following;
 use super::inbox::Inbox;
 use super::line::{Line, LineEvent};
-use crate::backoff::{Backoff, chance};
-use crate::clock;
-use crate::connection::{Connection, ConnectionError};
+use super::probe::Probe;
+use super::route::Route;
+use super::standing::{Deadlines, Delta};
+use super::witness::SecondOpinion;
+use crate::backoff::Backoff;
+use crate::connection::Connection;
 use crate::state::StateError;
-use crate::stream::SILENCE_MAX;
 
-/// Subscriptions begun again on one connection before another address is tried.
-const RESTARTS_MAX: u32 = 4;
 /// How long a last acknowledgement may take when the task ends.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 pub(super) struct Task {
     following: Arc<Mutex<Following>>,
-    config: SubscriberConfig,
-    addresses: Vec<BrokerAddress>,
-    inbox: Arc<Inbox>,
+    pub(super) config: SubscriberConfig,
+    pub(super) routes: Vec<Route>,
+    pub(super) inbox: Arc<Inbox>,
     /// What the application has made durable.
     acknowledged: watch::Receiver<Option<Cursor>>,
-    line: Line,
-    /// Which address is in use or being tried.
-    at: usize,
-    restarts: u32,
+    pub(super) line: Line,
+    /// The way back to a broker while the storage serves.
+    pub(super) probe: Probe,
+    /// Which route is in use or being tried.
+    pub(super) at: usize,
+    pub(super) restarts: u32,
     /// A view was verified on this connection that is as new as what it announced first.
-    caught_up: bool,
+    pub(super) caught_up: bool,
     /// The gravest reason in this round of addresses.
-    round: Option<(Verdict, String)>,
-    /// When the verified view becomes stale.
-    stale_at: Option<Instant>,
-    /// When a broker that owes a delta is left.
-    silent_at: Option<Instant>,
-    backoff: Backoff,
+    pub(super) round: Option<(Verdict, String)>,
+    pub(super) deadlines: Deadlines,
+    pub(super) opinion: SecondOpinion,
+    pub(super) backoff: Backoff,
 }
 
 impl Task {
     pub(super) fn new(
         following: Following,
         config: SubscriberConfig,
-        addresses: Vec<BrokerAddress>,
+        routes: Vec<Route>,
         inbox: Arc<Inbox>,
         acknowledged: watch::Receiver<Option<Cursor>>,
     ) -> Self {
         let following = Arc::new(Mutex::new(following));
+        let opinion = SecondOpinion::new(config.witness.clone(), config.witness_every, config.witness_grace);
         Self {
             following,
             config,
-            addresses,
+            probe: Probe::new(&routes),
+            routes,
             inbox,
             acknowledged,
             line: Line::Down,
@@ -67,8 +70,8 @@ impl Task {
             restarts: 0,
             caught_up: false,
             round: None,
-            stale_at: None,
-            silent_at: None,
+            deadlines: Deadlines::default(),
+            opinion,
             backoff: Backoff::default(),
         }
     }
@@ -80,13 +83,18 @@ impl Task {
             self.local_failure(&error);
         }
         loop {
-            let (stale_at, silent_at) = (self.stale_at, self.silent_at);
+            let (look_at, silent_at, owed_at) = (self.deadlines.look_at, self.deadlines.silent_at, self.deadlines.owed_at());
+            let accused_at = self.opinion.accused_at();
             let outcome = tokio::select! {
                 _ = &mut closing => break,
                 event = self.line.event() => self.line_event(event).await,
+                event = self.probe.event() => self.probe_event(event).await,
+                Some(newest) = self.opinion.answer() => self.second_opinion(newest).await,
                 Ok(()) = self.acknowledged.changed() => self.acknowledge().await,
-                () = reached(stale_at) => self.grown_stale().await,
+                () = reached(look_at) => self.look().await,
                 () = reached(silent_at) => self.silent().await,
+                () = reached(owed_at) => self.overdue().await,
+                () = reached(accused_at) => self.accuse().await,
             };
             if let Err(error) = outcome {
                 self.local_failure(&error);
@@ -101,24 +109,54 @@ impl Task {
         }
     }
 
-    async fn step<T: Send + 'static>(&mut self, step: impl FnOnce(&mut Following) -> T + Send + 'static) -> Result<T, StateError> {
+    pub(super) async fn step<T: Send + 'static>(
+        &mut self,
+        step: impl FnOnce(&mut Following) -> T + Send + 'static,
+    ) -> Result<T, StateError> {
         let following = self.following.clone();
         let run = move || step(&mut following.lock().unwrap_or_else(PoisonError::into_inner));
         tokio::task::spawn_blocking(run).await.map_err(|error| StateError::Io(std::io::Error::other(error)))
     }
 
+    pub(super) fn route(&self) -> Option<&Route> {
+        self.routes.get(self.at)
+    }
+
+    pub(super) fn is_storage(&self) -> bool {
+        self.route().is_some_and(|route| route.is_storage)
+    }
+
     async fn start(&mut self) -> Result<(), StateError> {
-        if self.addresses.is_empty() {
+        if self.routes.is_empty() {
             self.judge(Verdict::Offline, "the invitation names no broker", true).await?;
         }
         self.dial(0).await
     }
 
-    async fn dial(&mut self, at: usize) -> Result<(), StateError> {
-        let Some(address) = self.addresses.get(at).cloned() else { return Ok(()) };
+    pub(super) async fn dial(&mut self, at: usize) -> Result<(), StateError> {
+        let Some(route) = self.routes.get(at).cloned() else { return Ok(()) };
         let key = self.step(|following| following.reader().pseudonym_key()).await?;
         (self.at, self.restarts) = (at, 0);
-        self.line = Line::dial(self.config.dial.clone(), address, key);
+        self.line = Line::dial(route.dial, route.address, key);
+        Ok(())
+    }
+
+    /// While the storage serves, a broker is looked for: it is newer, and says so at once.
+    async fn probe_event(&mut self, event: LineEvent) -> Result<(), StateError> {
+        match event {
+            LineEvent::Dialed(Ok(connection)) => {
+                self.leave();
+                (self.at, self.restarts) = (self.probe.at(), 0);
+                self.subscribe(connection).await
+            }
+            LineEvent::Dialed(Err(_)) => self.probe(self.probe.at() + 1).await,
+            _ => self.probe(0).await,
+        }
+    }
+
+    async fn probe(&mut self, at: usize) -> Result<(), StateError> {
+        let key = self.step(|following| following.reader().pseudonym_key()).await?;
+        self.probe.dial(at, key);
         Ok(())
     }
 
@@ -129,7 +167,7 @@ impl Task {
             LineEvent::Subscribed(Ok(stream)) => {
                 self.line = Line::Up(stream);
                 self.caught_up = false;
-                self.silent_at = Some(Instant::now() + SILENCE_MAX);
+                self.begun().await?;
                 self.acknowledge().await
             }
             LineEvent::Reply(Ok(reply)) => self.replied(reply).await,
@@ -140,8 +178,20 @@ impl Task {
         }
     }
 
-    async fn subscribe(&mut self, connection: Connection) -> Result<(), StateError> {
-        let broker = self.addresses.get(self.at).map(ToString::to_string).unwrap_or_default();
+    async fn begun(&mut self) -> Result<(), StateError> {
+        let owed = self.step(|following| following.reader().owed()).await?;
+        self.deadlines.begin(owed);
+        self.inbox.connected(true);
+        match self.is_storage() {
+            true => self.probe.wait(),
+            // Only a broker is compared with the witness: storage that is behind proves nothing. [P-21]
+            false => self.opinion.begin(),
+        }
+        Ok(())
+    }
+
+    pub(super) async fn subscribe(&mut self, connection: Connection) -> Result<(), StateError> {
+        let broker = self.route().map(|route| route.name.clone()).unwrap_or_default();
         let subscribe = self.step(move |following| following.begin(&broker)).await??;
         self.line = Line::subscribe(connection, subscribe);
         Ok(())
@@ -161,16 +211,18 @@ impl Task {
                 }
             }
         }
+        let now = (self.config.clock)();
         let (outcome, progress, delta) = self
             .step(move |following| {
                 let before = following.reader().mark();
-                let outcome = following.take(frames);
+                let outcome = following.take(frames, now);
                 let moved = following.reader().mark() != before;
-                (outcome, progress(following), Delta { moved, due: following.reader().awaits() })
+                (outcome, progress(following), Delta::of(following.reader(), moved))
             })
             .await?;
         let outcome = outcome?;
-        self.expect_more(delta);
+        self.deadlines.expect_more(&delta);
+        self.opinion.shown(delta.announced);
         match (outcome.accepted, progress) {
             (Some(accepted), _) => {
                 if !self.caught_up {
@@ -179,14 +231,17 @@ impl Task {
                 }
                 self.accepted(accepted).await?;
             }
-            (None, Some(progress)) => {
+            (None, Some(progress)) if delta.due => {
                 // Not earlier: a broker that refuses is not catching anybody up.
-                if outcome.end.is_none() && self.silent_at.is_some() {
+                if outcome.end.is_none() && self.deadlines.silent_at.is_some() {
                     self.judge(Verdict::CatchingUp, "", false).await?;
                 }
                 self.inbox.progress(progress);
             }
-            (None, None) => {}
+            (None, _) => {}
+        }
+        if let Some(taken) = outcome.pulse {
+            self.pulse(taken).await?;
         }
         if outcome.acknowledge.is_some() {
             self.acknowledge().await?;
@@ -207,15 +262,6 @@ impl Task {
         }
     }
 
-    /// A broker that owes a delta has so long for each step of it; what brings nothing forward buys no time.
-    fn expect_more(&mut self, delta: Delta) {
-        if !delta.due {
-            self.silent_at = None;
-        } else if delta.moved || self.silent_at.is_none() {
-            self.silent_at = Some(Instant::now() + SILENCE_MAX);
-        }
-    }
-
     async fn accepted(&mut self, accepted: Accepted) -> Result<(), StateError> {
         let caught_up = accepted.caught_up.then_some(CaughtUp {
             cursor: accepted.cursor,
@@ -228,90 +274,15 @@ impl Task {
             self.backoff.succeeded();
             self.caught_up = true;
             (self.round, self.restarts) = (None, 0);
-            self.judge(Verdict::UpToDate, "", false).await?;
-            self.await_staleness(accepted.signed_at).await?;
+            if !self.is_storage() {
+                self.probe.succeeded();
+            }
+            self.judge_view().await?;
         }
         Ok(())
     }
 
-    /// Without a promise of the owner, what is verified is stale after the reader's own maximum age. [P-16]
-    async fn await_staleness(&mut self, signed_at: Timestamp) -> Result<(), StateError> {
-        let left = clock::until(signed_at, self.config.max_age, clock::now());
-        self.stale_at = Instant::now().checked_add(left);
-        if left.is_zero() { self.grown_stale().await } else { Ok(()) }
-    }
-
-    async fn grown_stale(&mut self) -> Result<(), StateError> {
-        self.stale_at = None;
-        self.judge(Verdict::Stale, "the owner has signed nothing for longer than the maximum age", false).await
-    }
-
-    async fn silent(&mut self) -> Result<(), StateError> {
-        self.next_address(Verdict::Stale, "the broker owes a delta and sends nothing".into()).await
-    }
-
-    async fn ended(&mut self, end: End) -> Result<(), StateError> {
-        match end {
-            End::Behind => self.next_address(Verdict::Stale, "the broker lags behind what was seen before".into()).await,
-            End::Restart(fault) => {
-                tracing::debug!(%fault, "reading once more from the cursor");
-                self.restart(&fault.to_string()).await
-            }
-            End::LocalDamage => {
-                self.judge(Verdict::LocalDamage, "the own state did not match its head; it is read again", false).await?;
-                self.restart("the own state is read again").await
-            }
-            End::Verdict(finding) => {
-                let (verdict, detail) = (finding.verdict, finding.detail.clone());
-                let (report, news) = self.step(move |following| following.find(&finding)).await??;
-                tracing::warn!(verdict = verdict.word(), "a verdict");
-                self.inbox.verdict(&report, true, news);
-                self.stale_at = None;
-                self.next_address(verdict, detail).await
-            }
-            End::Refused(refusal) => {
-                let (mut verdict, mut detail) = refused(&refusal);
-                if verdict == Verdict::Denied && !self.step(move |following| following.reader().is_denied(&refusal)).await? {
-                    // Only the owner's signed list ends access; whoever just says so is no better than one that is silent. [P-17]
-                    (verdict, detail) = (Verdict::Stale, "the broker refuses and does not show that the owner ended the access".into());
-                }
-                self.next_address(verdict, detail).await
-            }
-            End::OutOfTurn => self.next_address(Verdict::Offline, "the broker does not keep to the protocol".into()).await,
-        }
-    }
-
-    /// Subscribes again on the same connection. [P-14]
-    async fn restart(&mut self, why: &str) -> Result<(), StateError> {
-        self.restarts += 1;
-        let Line::Up(stream) = &self.line else { return Ok(()) };
-        if self.restarts > RESTARTS_MAX {
-            return self.next_address(Verdict::Stale, format!("no verified view came of several attempts: {why}")).await;
-        }
-        let connection = stream.connection().clone();
-        self.subscribe(connection).await
-    }
-
-    /// This address does not serve now: the next one, or after the last one a pause. What the round came to is reported then.
-    async fn next_address(&mut self, verdict: Verdict, detail: String) -> Result<(), StateError> {
-        self.line = Line::Down;
-        self.silent_at = None;
-        if self.round.as_ref().is_none_or(|(before, _)| gravity(*before) < gravity(verdict)) {
-            self.round = Some((verdict, detail));
-        }
-        if self.at + 1 < self.addresses.len() {
-            return self.dial(self.at + 1).await;
-        }
-        self.line = Line::Waiting(Instant::now() + self.backoff.failed(chance()));
-        match self.round.take() {
-            // Reported with its evidence already.
-            Some((verdict, _)) if super::following::accuses(verdict) => Ok(()),
-            Some((verdict, detail)) => self.judge(verdict, &detail, true).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn judge(&mut self, verdict: Verdict, detail: &str, blocks: bool) -> Result<(), StateError> {
+    pub(super) async fn judge(&mut self, verdict: Verdict, detail: &str, blocks: bool) -> Result<(), StateError> {
         let detail = detail.to_owned();
         let (report, news) = self.step(move |following| following.judge(verdict, &detail, None)).await??;
         self.inbox.verdict(&report, blocks, news);
@@ -330,17 +301,12 @@ impl Task {
     /// The state fails: nothing is taken until it works again.
     fn local_failure(&mut self, error: &StateError) {
         tracing::error!(%error, "the reader's state fails");
-        let as_of = as_of(self.following.lock().unwrap_or_else(PoisonError::into_inner).reader());
+        let as_of = self.following.lock().unwrap_or_else(PoisonError::into_inner).reader().as_of();
         let report = super::VerdictReport { verdict: Verdict::LocalDamage, as_of, detail: error.to_string(), evidence: None };
         self.inbox.verdict(&report, true, true);
+        self.leave();
         self.line = Line::Waiting(Instant::now() + self.backoff.failed(u64::MAX));
     }
-}
-
-/// What a run of frames did to the delta on its way.
-struct Delta {
-    moved: bool,
-    due: bool,
 }
 
 /// Says that the task is gone, however it ended.
@@ -367,32 +333,4 @@ fn whole(accepted: &Accepted) -> Event {
 fn progress(following: &Following) -> Option<Event> {
     let (staged, of) = following.reader().progress()?;
     Some(Event::Progress { staged, of, entries_max: following.reader().announced_count()? })
-}
-
-fn unreached(error: &ConnectionError) -> (Verdict, String) {
-    match error {
-        ConnectionError::Refused(refusal) => refused(refusal),
-        error => (Verdict::Offline, error.to_string()),
-    }
-}
-
-fn refused(refusal: &Refusal) -> (Verdict, String) {
-    let verdict = match refusal.code {
-        RefusalCode::Denied => Verdict::Denied,
-        RefusalCode::TooNew => Verdict::TooNew,
-        RefusalCode::UnknownQueue => Verdict::Stale,
-        _ => Verdict::Offline,
-    };
-    (verdict, refusal.to_string())
-}
-
-/// Which reason is reported if several addresses fail for different ones.
-fn gravity(verdict: Verdict) -> u8 {
-    match verdict {
-        Verdict::Offline => 1,
-        Verdict::Stale => 2,
-        Verdict::Denied => 3,
-        Verdict::TooNew => 4,
-        _ => 5,
-    }
 }

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_client::{Publisher, PublisherConfig, Subscriber, SubscriberConfig};
+use tidings_client::{FollowError, Publisher, PublisherConfig, Row, Subscriber, SubscriberConfig, View};
 use tidings_core::reader::{ChangeKind, Evidence, Verdict};
 use tidings_core::{Acknowledgement, Invitation, Object};
 use tidings_proto::HeadNumber;
 
 use crate::peer::{Peer, Peers};
-use crate::{changes, delete, follow, ids, kinds, memory, owner_key, path, published, publisher, put, reader_key, subscriber, verdict};
+use crate::{
+    changes, delete, follow, ids, kinds, memory, owner_key, path, published, publisher, put, reader_key, subscriber, verdict, view_is,
+};
 
 /// [P-15]
 #[tokio::test]
@@ -154,6 +156,90 @@ async fn what_the_owner_signed_too_long_ago_is_stale() {
     assert_eq!(verdict(&mut subscriber, Verdict::Stale).await.as_of, caught_up.as_of);
 }
 
+/// An offline start once repeated what the last session had found out, and said nothing when it found out the same.
+#[tokio::test]
+async fn a_session_begins_as_not_connected_and_tells_its_first_verdict_whatever_the_last_one_told() {
+    let (owner, reader, peer) = (memory(), memory(), Peer::new());
+    let publisher = publisher(&owner, &peer);
+    let queue = follow(&publisher, &reader).await;
+    let mut online = subscriber(&reader, queue, &peer);
+    verdict(&mut online, Verdict::UpToDate).await;
+    online.close().await;
+    peer.set(|queue| queue.away = true);
+    for _ in 0..2 {
+        let mut offline = subscriber(&reader, queue, &peer);
+        let first = offline.view().borrow().clone();
+        assert_eq!((first.verdict.verdict, first.verdict.detail.as_str()), (Verdict::Offline, "not connected yet"));
+        assert_eq!((first.caught_up, first.connected, first.blocks), (None, false, 0));
+        assert_ne!(verdict(&mut offline, Verdict::Offline).await.detail, "not connected yet");
+        offline.close().await;
+    }
+}
+
+/// [P-14] That a session begins clears nobody.
+#[tokio::test]
+async fn an_accusation_stands_when_the_next_session_begins() {
+    let (owner, reader, peer) = (memory(), memory(), Peer::new());
+    let publisher = publisher(&owner, &peer);
+    let queue = follow(&publisher, &reader).await;
+    published(&publisher, &[put("/a", "1")]).await;
+    peer.set(|queue| queue.withhold = true);
+    let mut first = subscriber(&reader, queue, &peer);
+    verdict(&mut first, Verdict::Withheld).await;
+    first.close().await;
+    let second = subscriber(&reader, queue, &peer);
+    assert_eq!(second.view().borrow().verdict.verdict, Verdict::Withheld);
+}
+
+#[tokio::test]
+async fn any_number_of_tasks_can_see_that_a_follow_has_caught_up() {
+    let (owner, reader, peer) = (memory(), memory(), Peer::new());
+    let publisher = publisher(&owner, &peer);
+    let queue = follow(&publisher, &reader).await;
+    let subscriber = subscriber(&reader, queue, &peer);
+    let seen = |view: &View| view.connected && view.caught_up.is_some() && view.verdict.verdict == Verdict::UpToDate;
+    let (one, other) = tokio::join!(view_is(&subscriber, seen), view_is(&subscriber, seen));
+    assert_eq!(one, other);
+}
+
+/// [P-15] What the application keeps beside its acknowledgement is there exactly if the acknowledgement is.
+#[tokio::test]
+async fn rows_are_kept_together_with_the_acknowledgement() {
+    const TABLE: &str = "test/printed";
+    let (owner, reader, peer) = (memory(), memory(), Peer::new());
+    let publisher = publisher(&owner, &peer);
+    let queue = follow(&publisher, &reader).await;
+    published(&publisher, &[put("/a", "1")]).await;
+    let mut first = subscriber(&reader, queue, &peer);
+    let handed = changes(&mut first).await;
+    first.acknowledge_with(&ids(&handed), &[Row::put(TABLE, *b"key", *b"value")]).expect("kept");
+    assert_eq!(reader.row(TABLE, b"key").expect("read"), Some(b"value".to_vec()));
+    assert_eq!(first.status().expect("read").pending, 0);
+}
+
+/// [P-13] [P-14] A broker that was restored from a backup lies about nothing: it is waited for until its owner has refilled it.
+#[tokio::test]
+async fn a_broker_that_comes_back_with_an_older_head_is_stale_until_it_is_refilled() {
+    let (owner, reader, peer) = (memory(), memory(), Peer::new());
+    let folder = tempfile::tempdir().expect("a folder");
+    let publisher = publisher(&owner, &peer);
+    let queue = follow(&publisher, &reader).await;
+    published(&publisher, &[put("/a", "1")]).await;
+    publisher.close().await;
+    let mut config = SubscriberConfig::new(Peers::one(&peer));
+    config.evidence_dir = Some(folder.path().to_owned());
+    let mut subscriber = Subscriber::start(reader, reader_key(), queue, config).expect("started");
+    verdict(&mut subscriber, Verdict::UpToDate).await;
+    let mut newest = None;
+    peer.set(|queue| (queue.away, newest) = (true, queue.heads.pop()));
+    verdict(&mut subscriber, Verdict::Offline).await;
+    peer.set(|queue| queue.away = false);
+    assert_eq!(verdict(&mut subscriber, Verdict::Stale).await.detail, "the broker lags behind what was seen before");
+    peer.set(|queue| queue.heads.extend(newest));
+    verdict(&mut subscriber, Verdict::UpToDate).await;
+    assert_eq!(folder.path().read_dir().expect("a folder").count(), 0);
+}
+
 /// [P-13]
 #[tokio::test]
 async fn a_broker_that_lags_is_left_for_the_next_and_nobody_is_accused() {
@@ -179,7 +265,12 @@ async fn a_follow_is_begun_once_and_ends_without_a_trace() {
     let queue = follow(&publisher, &reader).await;
     let text = publisher.grant(reader_key().card(), "reader".into()).await.expect("the same");
     let invitation = Invitation::parse(&text).expect("an invitation");
-    assert!(Subscriber::follow(&reader, &reader_key(), &invitation, "").is_err());
+    // Said before the grant is opened, which after a revocation need not be this node's any more.
+    let foreign = Invitation { grant: Default::default(), ..invitation.clone() };
+    for invitation in [&invitation, &foreign] {
+        let refused = Subscriber::follow(&reader, &reader_key(), invitation, "");
+        assert!(matches!(refused, Err(FollowError::AlreadyFollowing)), "{refused:?}");
+    }
     assert!(Subscriber::follow(&owner, &owner_key(), &invitation, "").is_err());
     let running = subscriber(&reader, queue, &peer);
     assert!(Subscriber::unfollow(&reader, &queue).is_err());

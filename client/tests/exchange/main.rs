@@ -1,14 +1,17 @@
 //! Publisher and subscriber against a scripted broker in the same process.
 
 mod follow;
+mod owner;
 mod peer;
 mod publish;
+mod pulses;
+mod storage;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use peer::{Peer, Peers};
-use tidings_client::{BrokerState, ChangeId, Event, Publisher, PublisherConfig, State, Subscriber, SubscriberConfig, Write};
+use tidings_client::{BrokerState, ChangeId, Event, Publisher, PublisherConfig, State, Subscriber, SubscriberConfig, View, Write};
 use tidings_core::reader::{Change, ChangeKind, Verdict};
 use tidings_core::{Invitation, NodeKey, RecordPath};
 
@@ -60,9 +63,22 @@ async fn broker_is(publisher: &Publisher, at: usize, wanted: BrokerState) {
 }
 
 async fn follow(publisher: &Publisher, state: &State) -> tidings_proto::QueueId {
+    follow_at(publisher, state, &[1]).await
+}
+
+/// The same, with brokers at these ports.
+async fn follow_at(publisher: &Publisher, state: &State, ports: &[u16]) -> tidings_proto::QueueId {
     let text = publisher.grant(reader_key().card(), "reader".into()).await.expect("granted");
-    let invitation = Invitation::parse(&text).expect("an invitation");
+    let mut invitation = Invitation::parse(&text).expect("an invitation");
+    invitation.addresses = ports.iter().map(|port| Peer::address(*port).to_string()).collect();
     Subscriber::follow(state, &reader_key(), &invitation, "owner").expect("followed")
+}
+
+/// Waits until what is known of a follow is as asked.
+async fn view_is(subscriber: &Subscriber, wanted: impl FnMut(&View) -> bool) -> View {
+    let mut view = subscriber.view();
+    let found = tokio::time::timeout(LONG, view.wait_for(wanted)).await.expect("in time");
+    found.expect("running").clone()
 }
 
 fn subscriber(state: &State, queue: tidings_proto::QueueId, peer: &Peer) -> Subscriber {
@@ -83,6 +99,10 @@ async fn changes(subscriber: &mut Subscriber) -> Vec<Change> {
 }
 
 async fn verdict(subscriber: &mut Subscriber, wanted: Verdict) -> tidings_client::VerdictReport {
+    verdict_within(subscriber, wanted, LONG).await
+}
+
+async fn verdict_within(subscriber: &mut Subscriber, wanted: Verdict, patience: Duration) -> tidings_client::VerdictReport {
     let found = async {
         loop {
             match subscriber.next().await.expect("running") {
@@ -91,7 +111,7 @@ async fn verdict(subscriber: &mut Subscriber, wanted: Verdict) -> tidings_client
             }
         }
     };
-    tokio::time::timeout(LONG, found).await.expect("in time")
+    tokio::time::timeout(patience, found).await.expect("in time")
 }
 
 fn ids(changes: &[Change]) -> Vec<ChangeId> {

@@ -22,7 +22,7 @@ pub(crate) struct Peer {
 }
 
 /// What it holds, and how it behaves.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Queue {
     pub(crate) heads: Vec<SignedHead>,
     /// By birth: offset and entry.
@@ -35,10 +35,22 @@ pub(crate) struct Queue {
     pub(crate) away: bool,
     /// Publishes are kept, and the connection ends before the receipt.
     pub(crate) swallow_receipts: bool,
+    /// Publishes are kept and not answered; the connection stays.
+    pub(crate) hold_receipts: bool,
     /// Receipts are signed by another key.
     pub(crate) forge_receipts: bool,
     /// Entries are left out of every delta.
     pub(crate) withhold: bool,
+    /// Heads are announced and their entries never come.
+    pub(crate) silent: bool,
+    /// Subscriptions get nothing beyond their first delta.
+    pub(crate) frozen: bool,
+    /// Heads are announced with a leaf that is not in their history.
+    pub(crate) false_proofs: bool,
+    /// Heads are announced, and then its storage turns out to be damaged; or it does before.
+    pub(crate) damaged: Option<Damage>,
+    /// The newest pulse; subscriptions get each once.
+    pub(crate) pulse: Option<Bytes>,
     /// Publishes are answered with this.
     pub(crate) refuse: Option<RefusalCode>,
     /// Where a publish stream is told that the queue stands, instead of where it does.
@@ -49,6 +61,15 @@ pub(crate) struct Queue {
     nodes: HashMap<NodeIndex, [u8; 32]>,
 }
 
+/// When a peer says that its storage is damaged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Damage {
+    /// Instead of the entries of the head that it announced.
+    AfterHead,
+    /// After the whole delta.
+    AfterDelta,
+}
+
 fn receipt_key() -> ReceiptKey {
     ReceiptKey::from_seed([77; 32])
 }
@@ -56,6 +77,11 @@ fn receipt_key() -> ReceiptKey {
 impl Peer {
     pub(crate) fn new() -> Self {
         Self { queue: Arc::default(), changed: Arc::new(watch::channel(0).0) }
+    }
+
+    /// Another peer that holds the same now.
+    pub(crate) fn twin(&self) -> Self {
+        Self { queue: Arc::new(Mutex::new(self.look(Queue::clone))), changed: Arc::new(watch::channel(0).0) }
     }
 
     pub(crate) fn address(port: u16) -> BrokerAddress {
@@ -132,9 +158,18 @@ impl Peer {
                     self.set(|queue| reply = queue.take(id, publish));
                     reply
                 }
+                Request::Pulse(pulse) => {
+                    self.set(|queue| queue.pulse = Some(pulse));
+                    continue;
+                }
                 _ => Some(self.look(Queue::readers)),
             };
-            let Some(reply) = reply else { return };
+            let Some(reply) = reply else {
+                if self.look(|queue| queue.hold_receipts) {
+                    continue;
+                }
+                return;
+            };
             let _ = stream.replies.send(reply).await;
         }
     }
@@ -146,17 +181,23 @@ impl Peer {
             return;
         }
         let mut changed = self.changed.subscribe();
-        let (mut base, mut position, mut announced) = (subscribe.cursor, subscribe.position, None);
+        let (mut base, mut position, mut announced, mut pulsed) = (subscribe.cursor, subscribe.position, None, None);
         if let Some(grant) = self.look(|queue| queue.grant(&subscribe)) {
             let _ = stream.replies.send(Reply::Grant(grant)).await;
         }
         loop {
             let delta = self.look(|queue| queue.delta(base, position, announced));
+            let mut frames = Vec::new();
             if let Some((announce, chunk, newest)) = delta {
                 (base, position, announced) = (chunk.stamp.number, newest, Some(chunk.stamp.number));
-                let sent =
-                    stream.replies.send(Reply::Announce(announce)).await.is_ok() && stream.replies.send(Reply::Chunk(chunk)).await.is_ok();
-                if !sent {
+                frames = self.look(|queue| queue.frames(announce, chunk));
+            }
+            let pulse = self.look(|queue| queue.pulse.clone()).filter(|pulse| pulsed.as_ref() != Some(pulse));
+            pulsed = pulse.clone().or(pulsed);
+            frames.extend(pulse.map(Reply::Pulse));
+            for frame in frames {
+                let last = matches!(frame, Reply::Refused(_));
+                if stream.replies.send(frame).await.is_err() || last {
                     return;
                 }
             }
@@ -187,7 +228,7 @@ impl Queue {
             assert_eq!(head.rank().number.value(), self.heads.len() as u64 + 1, "numbers ascend by one");
             self.keep(id, head.clone(), publish);
         }
-        if self.swallow_receipts {
+        if self.swallow_receipts || self.hold_receipts {
             return None;
         }
         let key = if self.forge_receipts { ReceiptKey::from_seed([78; 32]) } else { receipt_key() };
@@ -230,10 +271,13 @@ impl Queue {
     fn delta(&self, base: HeadNumber, position: Offset, announced: Option<HeadNumber>) -> Option<(Announce, Chunk, Offset)> {
         let head = self.heads.last()?;
         let number = head.rank().number;
-        if announced == Some(number) {
+        if announced == Some(number) || (self.frozen && announced.is_some()) {
             return None;
         }
-        let (leaf, proof) = if base >= number { (Bytes::new(), Vec::new()) } else { self.proof(base, number) };
+        let (mut leaf, proof) = if base >= number { (Bytes::new(), Vec::new()) } else { self.proof(base, number) };
+        if self.false_proofs {
+            leaf = Bytes::from_static(&[0xFA; 32]);
+        }
         let announce = Announce { head: head.bytes().clone(), base, leaf, proof };
         let mut entries: Vec<_> = self.live.values().filter(|(offset, _)| *offset > position).cloned().collect();
         entries.sort();
@@ -242,6 +286,18 @@ impl Queue {
         }
         let entries = entries.into_iter().map(|(_, bytes)| bytes).collect();
         Some((announce, Chunk { stamp: head.rank(), entries, complete: true }, head.head().offset))
+    }
+
+    /// What of a delta is sent, by how it behaves.
+    fn frames(&self, announce: Announce, chunk: Chunk) -> Vec<Reply> {
+        let damaged = || Reply::Refused(Refusal::new(RefusalCode::Damaged, "scripted"));
+        let (announce, chunk) = (Reply::Announce(announce), Reply::Chunk(chunk));
+        match self.damaged {
+            _ if self.silent => vec![announce],
+            Some(Damage::AfterHead) => vec![announce, damaged()],
+            Some(Damage::AfterDelta) => vec![announce, chunk, damaged()],
+            None => vec![announce, chunk],
+        }
     }
 
     fn proof(&self, base: HeadNumber, number: HeadNumber) -> (Bytes, Vec<[u8; 32]>) {

@@ -1,0 +1,106 @@
+//! Damage and rows set aside, in the durable tables.
+
+#[path = "../../../core/tests/paper/mod.rs"]
+#[allow(unreachable_pub, reason = "shared by test binaries of several packages")]
+mod paper;
+
+use tidings_core::reader::{HeldKind, HeldRow, ReaderStore};
+use tidings_core::{Invitation, NodeKey};
+use tidings_proto::{Birth, QueueId, Timestamp};
+
+use super::Subscriber;
+use super::following::{End, Following, Outcome};
+use crate::state::{FollowTables, FollowView, State, StateError};
+use paper::{Owner, PaperBroker, Session, path};
+
+const NOW: Timestamp = Timestamp::new(10_000);
+
+/// An owner with one record, its broker, and a follow that holds it.
+struct Scene {
+    owner: Owner,
+    broker: PaperBroker,
+    state: State,
+    queue: QueueId,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let (mut owner, state) = (Owner::new(3), State::in_memory().expect("a state"));
+        let grant = owner.grant(&reader_key());
+        let descriptor = owner.writer.descriptor().clone();
+        let invitation = Invitation { descriptor, card: owner.key.card(), addresses: Vec::new(), grant };
+        let queue = Subscriber::follow(&state, &reader_key(), &invitation, "owner").expect("followed");
+        let mut scene = Self { owner, broker: PaperBroker::default(), state, queue };
+        scene.publish("one");
+        let taken = scene.catch_up(&mut scene.open());
+        assert!(taken.accepted.is_some_and(|accepted| accepted.caught_up));
+        scene
+    }
+
+    fn publish(&mut self, value: &'static str) {
+        self.owner.publish(&[(path(1), Some(value.into()))], None);
+        self.broker.receive(&self.owner.log, 99);
+    }
+
+    fn open(&self) -> Following {
+        Following::open(self.state.clone(), reader_key().into(), self.queue, None).expect("opened")
+    }
+
+    /// All that the broker has, in one step.
+    fn catch_up(&self, following: &mut Following) -> Outcome {
+        let subscribe = following.begin("broker").expect("begun");
+        following.take(Session::new(&subscribe).next(&self.broker, 99), NOW).expect("taken")
+    }
+
+    fn tables<T>(&self, change: impl FnOnce(&mut FollowTables<'_>) -> Result<T, StateError>) -> T {
+        self.state.write(|transaction| change(&mut FollowTables::open(transaction, &self.queue)?)).expect("written")
+    }
+
+    fn the_row(&self) -> HeldRow {
+        self.tables(|tables| tables.held_after(Birth::ZERO, 9)).remove(0)
+    }
+
+    fn value(&self) -> Option<Vec<u8>> {
+        let value = Subscriber::value(&self.state, &self.queue, &path(1)).expect("read")?;
+        value.mutation.inline.map(|value| value.to_vec())
+    }
+
+    fn has_quarantined(&self) -> bool {
+        self.state.read(|transaction| FollowView(transaction).has_quarantined(&self.queue)).expect("read")
+    }
+}
+
+fn reader_key() -> NodeKey {
+    NodeKey::from_seed([9; 32])
+}
+
+/// [P-14] A row that rotted must not stop the follow for good, and accuses nobody.
+#[test]
+fn a_held_row_that_cannot_be_read_any_more_is_read_again_from_the_broker() {
+    let mut scene = Scene::new();
+    let birth = scene.the_row().birth;
+    scene.tables(|tables| tables.damage_held(birth));
+    scene.publish("two");
+    let mut following = scene.open();
+    assert!(matches!(scene.catch_up(&mut following).end, Some(End::LocalDamage)));
+    assert!(scene.catch_up(&mut following).accepted.is_some_and(|accepted| accepted.caught_up));
+    assert_eq!(scene.value().as_deref(), Some(&b"two"[..]));
+}
+
+/// [P-15] [P-20] An older build set a record aside; this one reads it as soon as it starts, and tells the application.
+#[test]
+fn a_row_that_an_older_build_set_aside_is_read_when_the_follow_starts() {
+    let scene = Scene::new();
+    let row = scene.the_row();
+    let sealed = scene.broker.entries[&row.offset].clone();
+    let aside = HeldRow { kind: HeldKind::Quarantined, path: None, bytes: sealed, ..row };
+    scene.tables(|tables| {
+        tables.remove_pending(&path(1))?;
+        tables.put_held(aside)
+    });
+    assert!(scene.has_quarantined() && scene.value().is_none());
+    let _following = scene.open();
+    assert!(!scene.has_quarantined());
+    assert_eq!(scene.value().as_deref(), Some(&b"one"[..]));
+    assert_eq!(scene.tables(|tables| tables.pending(Some, 9)).len(), 1);
+}
