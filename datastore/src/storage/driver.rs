@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -83,6 +84,12 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Removes an object; one that is not there is removed already.
     fn remove<'a>(&'a self, name: &'a Name) -> Pending<'a, Result<(), StorageError>>;
+
+    /// The storages behind this one that hold the same objects, the one to ask first at the front; empty if it is only itself.
+    /// Who verifies what it reads can ask the next where one lies.
+    fn copies(&self) -> &[Arc<dyn Driver>] {
+        &[]
+    }
 
     /// Names that start with the segments of `prefix`, ascending. Never used to decide what is deleted. [P-22]
     fn list<'a>(&'a self, prefix: &'a Name) -> Pending<'a, Result<Vec<Name>, StorageError>>;

@@ -26,6 +26,11 @@ impl Name {
         if right { Ok(Self(text)) } else { Err(NameError) }
     }
 
+    /// Whether it starts with the segments of `prefix`.
+    pub fn is_below(&self, prefix: &Self) -> bool {
+        self.0.strip_prefix(&prefix.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,0 +1,259 @@
+//! A storage in a folder.
+//!
+//! An object appears whole under its name, by a rename after its content is synced; then the folder is synced. What a crash leaves
+//! is named after the object it was to become, so that removing the object removes it too, and nothing has to be searched for.
+
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
+use tokio::io::AsyncReadExt;
+
+use super::{Capabilities, Content, Driver, Name, Pending, Reading, StorageError};
+
+/// Objects as files below a folder. One process writes it at a time; any number may read.
+pub struct FileStorage {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    root: PathBuf,
+    /// One writer for each name at a time: two would share a draft.
+    writers: [Mutex<()>; WRITERS],
+    hasher: RandomState,
+}
+
+/// Locks that names are spread over.
+const WRITERS: usize = 64;
+/// Piece in which a read hands out, bytes.
+const PIECE_BYTES: usize = 256 * 1024;
+/// Ending of a file that is not an object yet. No name contains a dot.
+const DRAFT: &str = "draft";
+
+impl FileStorage {
+    /// Objects below `root`, which is created with the first of them.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        let writers = std::array::from_fn(|_| Mutex::new(()));
+        Self { inner: Arc::new(Inner { root: root.into(), writers, hasher: RandomState::new() }) }
+    }
+
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> io::Result<T> + Send + 'static) -> Result<T, StorageError> {
+        let inner = self.inner.clone();
+        let done = tokio::task::spawn_blocking(move || work(&inner)).await;
+        done.map_err(|_| StorageError::Unavailable("the write was given up".into()))?.map_err(|error| storage_error(&error))
+    }
+}
+
+impl Inner {
+    fn path(&self, name: &Name) -> PathBuf {
+        self.root.join(name.as_str())
+    }
+
+    fn write(&self, name: &Name, content: &Content, keep: Keep) -> io::Result<()> {
+        let path = self.path(name);
+        let at = usize::try_from(self.hasher.hash_one(name)).unwrap_or_default() % WRITERS;
+        let _writer = self.writers[at].lock().unwrap_or_else(PoisonError::into_inner);
+        // A name is made of the content's hash: a file of its length is the object.
+        if keep == Keep::Existing && path.metadata().is_ok_and(|found| length(content).is_ok_and(|length| length == found.len())) {
+            return Ok(());
+        }
+        let folder = path.parent().expect("a name is below the root");
+        create_folders(folder)?;
+        let draft = draft_of(&path);
+        write_draft(&draft, content)?;
+        fs::rename(&draft, &path)?;
+        sync_folder(folder)
+    }
+
+    fn remove(&self, name: &Name) -> io::Result<()> {
+        let path = self.path(name);
+        let removed = [path.clone(), draft_of(&path)].map(|path| match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        });
+        removed.into_iter().collect()
+    }
+
+    fn list(&self, prefix: &Name) -> io::Result<Vec<Name>> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.root.clone()];
+        while let Some(folder) = folders.pop() {
+            let entries = match fs::read_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries?,
+            };
+            for entry in entries {
+                let (entry, path) = entry.map(|entry| {
+                    let path = entry.path();
+                    (entry, path)
+                })?;
+                if entry.file_type()?.is_dir() {
+                    folders.push(path);
+                } else if let Some(name) = self.name(&path).filter(|name| name.is_below(prefix)) {
+                    found.push(name);
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn name(&self, path: &Path) -> Option<Name> {
+        let relative = path.strip_prefix(&self.root).ok()?.to_str()?;
+        Name::new(relative.replace(std::path::MAIN_SEPARATOR, "/")).ok()
+    }
+}
+
+/// Whether a file that is there already is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Existing,
+    New,
+}
+
+impl Driver for FileStorage {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { durable: true, consistent: true, list: true, write: true }
+    }
+
+    fn address(&self) -> String {
+        format!("file://{}", self.inner.root.display())
+    }
+
+    fn create<'a>(&'a self, name: &'a Name, content: Content) -> Pending<'a, Result<(), StorageError>> {
+        let name = name.clone();
+        Box::pin(self.blocking(move |inner| inner.write(&name, &content, Keep::Existing)))
+    }
+
+    fn replace<'a>(&'a self, name: &'a Name, content: Bytes) -> Pending<'a, Result<(), StorageError>> {
+        let name = name.clone();
+        Box::pin(self.blocking(move |inner| inner.write(&name, &Content::Bytes(content), Keep::New)))
+    }
+
+    fn read<'a>(&'a self, name: &'a Name, limit: u64) -> Pending<'a, Result<Reading, StorageError>> {
+        Box::pin(async move {
+            let file = tokio::fs::File::open(self.inner.path(name)).await.map_err(|error| storage_error(&error))?;
+            let found = file.metadata().await.map_err(|error| storage_error(&error))?;
+            if !found.is_file() {
+                return Err(StorageError::Missing);
+            }
+            if found.len() > limit {
+                return Err(StorageError::TooLarge);
+            }
+            Ok(Reading { size: found.len(), bytes: stream::try_unfold((file, limit), piece).boxed() })
+        })
+    }
+
+    fn remove<'a>(&'a self, name: &'a Name) -> Pending<'a, Result<(), StorageError>> {
+        let name = name.clone();
+        Box::pin(self.blocking(move |inner| inner.remove(&name)))
+    }
+
+    fn list<'a>(&'a self, prefix: &'a Name) -> Pending<'a, Result<Vec<Name>, StorageError>> {
+        let prefix = prefix.clone();
+        Box::pin(self.blocking(move |inner| inner.list(&prefix)))
+    }
+}
+
+type Rest = (tokio::fs::File, u64);
+
+/// The next piece of a file; the file may grow while it is read.
+async fn piece((mut file, limit): Rest) -> Result<Option<(Bytes, Rest)>, StorageError> {
+    let mut piece = BytesMut::with_capacity(PIECE_BYTES);
+    let read = file.read_buf(&mut piece).await.map_err(|error| storage_error(&error))? as u64;
+    let left = limit.checked_sub(read).ok_or(StorageError::TooLarge)?;
+    Ok((read > 0).then(|| (piece.freeze(), (file, left))))
+}
+
+fn length(content: &Content) -> io::Result<u64> {
+    match content {
+        Content::Bytes(bytes) => Ok(bytes.len() as u64),
+        Content::File(path) => Ok(fs::metadata(path)?.len()),
+    }
+}
+
+fn draft_of(path: &Path) -> PathBuf {
+    path.with_extension(DRAFT)
+}
+
+fn write_draft(draft: &Path, content: &Content) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(draft)?;
+    match content {
+        Content::Bytes(bytes) => file.write_all(bytes)?,
+        Content::File(path) => drop(io::copy(&mut File::open(path)?, &mut file)?),
+    }
+    file.sync_all()
+}
+
+/// Creates what is missing of a folder, and syncs each folder that got an entry.
+fn create_folders(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_folders(parent)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    sync_folder(parent)
+}
+
+/// A name is durable only after its folder is synced.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+fn storage_error(error: &io::Error) -> StorageError {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match error.kind() {
+        NotFound => StorageError::Missing,
+        PermissionDenied | ReadOnlyFilesystem | StorageFull | QuotaExceeded | NotADirectory | IsADirectory => {
+            StorageError::Refused(error.to_string())
+        }
+        _ => StorageError::Unavailable(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name() -> Name {
+        Name::new("objects/0f/0f00").expect("a name")
+    }
+
+    #[tokio::test]
+    async fn removing_an_object_removes_what_a_crash_left_of_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let storage = FileStorage::new(folder.path());
+        let draft = folder.path().join("objects/0f/0f00.draft");
+        fs::create_dir_all(draft.parent().expect("a folder")).expect("created");
+        fs::write(&draft, b"half").expect("written");
+        storage.remove(&name()).await.expect("removed");
+        assert!(!draft.exists());
+    }
+
+    #[tokio::test]
+    async fn a_draft_is_no_object() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let storage = FileStorage::new(folder.path());
+        fs::write(folder.path().join("a.draft"), b"half").expect("written");
+        assert_eq!(storage.read(&Name::new("a").expect("a name"), 9).await.err(), Some(StorageError::Missing));
+        assert_eq!(storage.inner.list(&Name::new("a").expect("a name")).expect("listed"), []);
+    }
+
+    #[tokio::test]
+    async fn an_object_that_a_disk_cut_is_written_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let storage = FileStorage::new(folder.path());
+        storage.create(&name(), Content::Bytes("whole".into())).await.expect("written");
+        fs::write(folder.path().join("objects/0f/0f00"), b"wh").expect("cut");
+        storage.create(&name(), Content::Bytes("whole".into())).await.expect("written");
+        assert_eq!(fs::read(folder.path().join("objects/0f/0f00")).expect("read"), b"whole");
+    }
+}
