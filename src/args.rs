@@ -1,21 +1,29 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 
-use crate::commands::{apply, broker, completions, follow, get, grant, id, init, ls, put, readers, rm, status, unfollow, watch};
+use crate::commands::{
+    apply, broker, completions, doctor, export, follow, get, grant, id, import, init, ls, man, put, readers, revoke, rm, status, unfollow,
+    up, verify, watch,
+};
+use crate::console::Console;
 use crate::demo;
 use crate::failure::Failure;
-use crate::home::{self, Home};
+use crate::home;
 use crate::log::LogFormat;
+use crate::node::{Running, Site};
 use crate::output::Form;
+use crate::signal::Stop;
 
 /// Sealed records of yours, published through a broker that can read nothing.
 ///
 /// Exit codes: 0 done, 1 failed, 2 usage, 3 refused or denied, 4 verification failed, 5 nothing could be reached in time.
-#[derive(Debug, Parser)]
+#[derive(Debug, Parser, Serialize, Deserialize)]
 #[command(name = "tidings", version, max_term_width = 110)]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -25,11 +33,12 @@ pub(crate) struct Cli {
 }
 
 /// Options of every command.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Globals {
     /// Folder of the node; else TIDINGS_HOME, else ~/.tidings
     #[arg(long, global = true, value_name = "DIR")]
+    #[serde(skip)]
     home: Option<PathBuf>,
     /// Print JSON, one object per line; errors too
     #[arg(long, global = true)]
@@ -46,12 +55,20 @@ pub(crate) struct Globals {
     /// How log lines look
     #[arg(long, global = true, value_name = "FORMAT", default_value = "human")]
     pub(crate) log_format: LogFormat,
+    /// Where the command reads and prints.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub(crate) console: Console,
+    /// What the command was given of its node.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub(crate) site: Site,
 }
 
 impl Globals {
     /// How the command prints.
     pub(crate) fn form(&self) -> Form {
-        if self.json { Form::Json } else { Form::Words }
+        Form::new(self.console.clone(), self.json)
     }
 
     /// The home that is meant.
@@ -60,14 +77,23 @@ impl Globals {
         home::folder(self.home.clone().or_else(from_environment))
     }
 
-    /// Opens that home; waits up to `--timeout` for another process that uses it.
-    pub(crate) fn home(&self) -> Result<Home, Failure> {
-        Home::open(&self.folder()?, self.timeout)
+    /// What asks the command to end: signals, or the caller whose command this is.
+    ///
+    /// # Errors
+    /// The system does not let this process handle signals.
+    pub(crate) fn stop(&self) -> Result<Stop, Failure> {
+        self.site.stop.clone().map_or_else(Stop::listen, Ok)
+    }
+
+    /// Lends a command of another process what it needs here.
+    pub(crate) fn lend(&mut self, console: Console, running: Arc<Running>, stop: Stop) {
+        self.console = console;
+        self.site = Site::borrowed(running, stop);
     }
 }
 
 /// When a progress bar is drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub(crate) enum ProgressMode {
     /// If standard error is a terminal.
     Auto,
@@ -77,25 +103,39 @@ pub(crate) enum ProgressMode {
     Never,
 }
 
-/// What to do.
-#[derive(Debug, Subcommand)]
+/// What to do. A variant that is not serialized never goes to another process.
+#[derive(Debug, Subcommand, Serialize, Deserialize)]
 pub(crate) enum Command {
+    #[serde(skip)]
     Broker(broker::BrokerArgs),
+    #[serde(skip)]
     Init(init::InitArgs),
+    #[serde(skip)]
     Id(id::IdArgs),
     Put(put::PutArgs),
     Get(get::GetArgs),
     Ls(ls::LsArgs),
     Rm(rm::RmArgs),
     Apply(apply::ApplyArgs),
+    Import(import::ImportArgs),
+    Export(export::ExportArgs),
     Grant(grant::GrantArgs),
+    Revoke(revoke::RevokeArgs),
     Readers(readers::ReadersArgs),
     Follow(follow::FollowArgs),
     Unfollow(unfollow::UnfollowArgs),
     Watch(watch::WatchArgs),
+    #[serde(skip)]
+    Up(up::UpArgs),
     Status(status::StatusArgs),
+    Verify(verify::VerifyArgs),
+    Doctor(doctor::DoctorArgs),
+    #[serde(skip)]
     Demo(demo::DemoArgs),
+    #[serde(skip)]
     Completions(completions::CompletionsArgs),
+    #[serde(skip)]
+    Man(man::ManArgs),
 }
 
 impl Command {
@@ -110,21 +150,63 @@ impl Command {
             Self::Ls(args) => ls::run(globals, args).await,
             Self::Rm(args) => rm::run(globals, args).await,
             Self::Apply(args) => apply::run(globals, args).await,
+            Self::Import(args) => import::run(globals, args).await,
+            Self::Export(args) => export::run(globals, args).await,
             Self::Grant(args) => grant::run(globals, args).await,
+            Self::Revoke(args) => revoke::run(globals, args).await,
             Self::Readers(args) => readers::run(globals, args).await,
             Self::Follow(args) => follow::run(globals, args).await,
             Self::Unfollow(args) => unfollow::run(globals, args).await,
             Self::Watch(args) => watch::run(globals, args).await,
+            Self::Up(args) => up::run(globals, args).await,
             Self::Status(args) => status::run(globals, args).await,
+            Self::Verify(args) => verify::run(globals, args).await,
+            Self::Doctor(args) => doctor::run(globals, args).await,
             Self::Demo(args) => demo::run(globals, args).await,
-            Self::Completions(args) => completions::run(args),
+            Self::Completions(args) => completions::run(globals, args),
+            Self::Man(args) => man::run(globals, args),
         }
+    }
+
+    /// Takes from this process what only it has: files that the command line names, its standard input, its current folder. After
+    /// this the command means the same in any process of this user.
+    pub(crate) fn prepare(&mut self, console: &mut Console) -> Result<(), Failure> {
+        match self {
+            Self::Put(args) => args.prepare(console),
+            Self::Apply(args) => args.prepare(console),
+            Self::Get(args) => args.prepare(),
+            Self::Import(args) => args.prepare(),
+            Self::Export(args) => args.prepare(),
+            Self::Grant(args) => args.prepare(),
+            Self::Follow(args) => args.prepare(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the process that runs the node carries it out, if there is one.
+    pub(crate) fn goes_through(&self) -> bool {
+        match self {
+            Self::Broker(_) | Self::Init(_) | Self::Id(_) | Self::Up(_) | Self::Demo(_) | Self::Completions(_) | Self::Man(_) => false,
+            Self::Verify(args) => args.needs_node(),
+            _ => true,
+        }
+    }
+
+    /// Whether it may change something.
+    pub(crate) fn changes(&self) -> bool {
+        use Command::{Apply, Export, Follow, Grant, Import, Put, Revoke, Rm, Unfollow};
+        matches!(self, Put(_) | Rm(_) | Apply(_) | Import(_) | Export(_) | Grant(_) | Revoke(_) | Follow(_) | Unfollow(_))
+    }
+
+    /// Whether a signal is a request to end and no failure.
+    pub(crate) fn is_stoppable(&self) -> bool {
+        matches!(self, Self::Watch(_))
     }
 
     /// What it logs if nobody says what: a server tells what it does, a tool keeps standard error to its errors.
     pub(crate) fn default_log(&self) -> &'static str {
         match self {
-            Self::Broker(_) => "info",
+            Self::Broker(_) | Self::Up(_) => "info",
             _ => "off",
         }
     }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::console::Console;
+
 /// Exit codes other than 0. Scripts rely on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -69,19 +71,25 @@ impl Failure {
         self
     }
 
+    /// The same with something else to do.
+    #[must_use]
+    pub(crate) fn action(mut self, action: impl Into<String>) -> Self {
+        self.action = action.into();
+        self
+    }
+
     /// Prints it to standard error: in words, or as one line of JSON.
-    pub(crate) fn report(&self, json: bool) {
+    pub(crate) fn report(&self, console: &Console, json: bool) {
         if json {
-            eprintln!("{}", self.json());
+            console.tell(self.json());
             return;
         }
-        eprintln!("tidings: {}", self.error);
         let effect = match self.effect {
             Effect::None => "nothing was changed",
             Effect::Done => "it is saved",
             Effect::Unknown => "it may have taken effect",
         };
-        eprintln!("  {effect}; {}", self.action);
+        console.tell(format_args!("tidings: {}\n  {effect}; {}", self.error, self.action));
     }
 
     fn json(&self) -> String {

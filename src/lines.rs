@@ -1,12 +1,10 @@
 //! Lines from a file or a pipe, read beside the work on them.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
-use std::path::Path;
+use std::io::{BufRead, BufReader};
 
 use tokio::sync::mpsc;
 
-use crate::failure::Failure;
+use crate::console::Console;
 
 /// Lines read ahead.
 const AHEAD: usize = 1024;
@@ -14,24 +12,16 @@ const AHEAD: usize = 1024;
 /// A line that is not blank, or why it cannot be read, with its number; the first is 1.
 pub(crate) type Numbered = (u64, Result<String, String>);
 
-/// Begins to read lines; `-` is standard input. Reading ends when the receiver is dropped.
-///
-/// # Errors
-/// The file cannot be opened.
-pub(crate) fn read(source: &Path) -> Result<mpsc::Receiver<Numbered>, Failure> {
-    let input: Box<dyn BufRead + Send> = match source.as_os_str() == "-" {
-        true => Box::new(BufReader::new(io::stdin())),
-        false => Box::new(BufReader::new(File::open(source).map_err(|error| {
-            Failure::new(format!("{} cannot be read: {error}", source.display()), "name a file that can, or - for standard input")
-        })?)),
-    };
+/// Begins to read lines. Reading ends when the receiver is dropped.
+pub(crate) fn read(console: &Console) -> mpsc::Receiver<Numbered> {
+    let input = BufReader::new(console.input());
     let (sender, receiver) = mpsc::channel(AHEAD);
-    // A read of a pipe cannot be interrupted: a thread of its own, which ends with the process.
+    // A read of a pipe cannot be interrupted: a thread of its own, which ends with the process or the one who writes.
     std::thread::spawn(move || pass_on(input, &sender));
-    Ok(receiver)
+    receiver
 }
 
-fn pass_on(input: Box<dyn BufRead + Send>, sender: &mpsc::Sender<Numbered>) {
+fn pass_on(input: impl BufRead, sender: &mpsc::Sender<Numbered>) {
     for (number, line) in (1..).zip(input.lines()) {
         let broken = line.is_err();
         let line = line.map_err(|error| format!("the line cannot be read: {error}"));

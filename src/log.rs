@@ -1,12 +1,13 @@
 //! Logs: to standard error, in words or as JSON. They carry short ids, sizes, counts and codes, never payloads, paths or keys.
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
 use crate::failure::Failure;
 
 /// How a log line looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub(crate) enum LogFormat {
     /// For people.
     #[default]

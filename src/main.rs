@@ -3,6 +3,8 @@
 mod args;
 mod clock;
 mod commands;
+mod console;
+mod control;
 mod demo;
 mod failure;
 mod home;
@@ -12,7 +14,6 @@ mod log;
 mod node;
 mod output;
 mod place;
-mod progress;
 mod signal;
 mod toml_file;
 
@@ -21,7 +22,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::Cli;
+use console::Console;
+use control::Way;
 use failure::{Exit, Failure};
+use node::Site;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -29,23 +33,28 @@ fn main() -> ExitCode {
         Err(error) => return misused(&error),
     };
     let json = cli.globals.json;
-    match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.report(json);
-            ExitCode::from(failure.exit as u8)
-        }
-    }
+    run(cli).unwrap_or_else(|failure| {
+        failure.report(&Console::default(), json);
+        ExitCode::from(failure.exit as u8)
+    })
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
+fn run(mut cli: Cli) -> Result<ExitCode, Failure> {
     log::start(cli.globals.log.as_deref(), cli.globals.log_format, cli.command.default_log())?;
+    cli.command.prepare(&mut cli.globals.console)?;
+    if cli.command.goes_through() {
+        match control::approach(&cli)? {
+            Way::Through(call) => return call.carry(&cli.globals.console, cli.command.changes(), cli.command.is_stoppable()),
+            Way::Alone(lock) => cli.globals.site = Site::locked(lock),
+            Way::Nowhere => {}
+        }
+    }
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::new(format!("the program cannot start its threads: {error}"), "raise the limits of this user"))?;
     let result = runtime.block_on(cli.command.run(cli.globals));
     // A task that hangs on the network must not keep a finished command.
     runtime.shutdown_background();
-    result
+    result.map(|()| ExitCode::SUCCESS)
 }
 
 /// Help and version are no mistakes. A mistake is told in the form that was asked for, although the line could not be parsed.
@@ -54,7 +63,7 @@ fn misused(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && is_json {
         let message = error.render().to_string();
         let (message, _) = message.split_once("\n\nUsage").unwrap_or((&message, ""));
-        Failure::usage(message.trim_start_matches("error: ").trim(), "see `tidings help`").report(true);
+        Failure::usage(message.trim_start_matches("error: ").trim(), "see `tidings help`").report(&Console::default(), true);
     } else if error.print().is_err() {
         return ExitCode::from(Exit::Failed as u8);
     }

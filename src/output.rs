@@ -1,27 +1,41 @@
 //! What goes to standard output: lines for people, or one JSON object per line.
 
-use std::io::{self, Write};
+use std::io;
 
 use serde::Serialize;
 
+use crate::console::Console;
 use crate::failure::{Effect, Failure};
 
-/// How a command prints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// For people.
-    Words,
-    /// One JSON object per line.
-    Json,
+/// How a command prints, and where.
+#[derive(Clone, Debug)]
+pub(crate) struct Form {
+    console: Console,
+    is_json: bool,
 }
 
 impl Form {
+    /// Lines for people, or JSON.
+    pub(crate) fn new(console: Console, is_json: bool) -> Self {
+        Self { console, is_json }
+    }
+
+    /// Whether it is JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.is_json
+    }
+
     /// Prints one item: `words` or `object`, as one flushed line.
-    pub(crate) fn line(self, object: &impl Serialize, words: impl FnOnce() -> String) -> Result<(), Failure> {
-        match self {
-            Self::Json => print(&serde_json::to_string(object).map_err(|error| Failure::new(error, "report this as a bug"))?),
-            Self::Words => print(&words()),
+    pub(crate) fn line(&self, object: &impl Serialize, words: impl FnOnce() -> String) -> Result<(), Failure> {
+        match self.is_json {
+            true => print(&self.console, &serde_json::to_string(object).map_err(|error| Failure::new(error, "report this as a bug"))?),
+            false => print(&self.console, &words()),
         }
+    }
+
+    /// Writes a value as it is.
+    pub(crate) fn write(&self, value: &[u8]) -> Result<(), Failure> {
+        write(&self.console, value)
     }
 }
 
@@ -29,15 +43,13 @@ impl Form {
 ///
 /// # Errors
 /// Nobody reads (any more). What a caller keeps until it is printed must be kept.
-pub(crate) fn print(line: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(unread)
+pub(crate) fn print(console: &Console, line: &str) -> Result<(), Failure> {
+    write(console, format!("{line}\n").as_bytes())
 }
 
 /// Writes a value to standard output as it is.
-pub(crate) fn write(value: &[u8]) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    out.write_all(value).and_then(|()| out.flush()).map_err(unread)
+pub(crate) fn write(console: &Console, value: &[u8]) -> Result<(), Failure> {
+    console.out(value).map_err(unread)
 }
 
 fn unread(error: io::Error) -> Failure {

@@ -1,5 +1,7 @@
 //! Places on the command line: `/path` is an own record, `OWNER:/path` one of a followed owner.
 
+use std::path::PathBuf;
+
 use tidings_core::RecordPath;
 
 use crate::failure::Failure;
@@ -55,6 +57,19 @@ pub(crate) fn record(text: &str) -> Result<RecordPath, Failure> {
     text.parse().map_err(|error| Failure::usage(format!("{text:?} is no path: {error}"), "write it like /favorites/color"))
 }
 
+/// Nothing, or the path of records as it was typed.
+pub(crate) fn prefix(text: &str) -> Result<(), Failure> {
+    let path = text.trim_end_matches('/');
+    if path.is_empty() { Ok(()) } else { record(path).map(drop) }
+}
+
+/// Makes a file or a folder of the command line mean the same in every current folder.
+pub(crate) fn absolute(path: &mut PathBuf) -> Result<(), Failure> {
+    let named = |error| Failure::usage(format!("{}: {error}", path.display()), "name a file or a folder");
+    *path = std::path::absolute(&*path).map_err(named)?;
+    Ok(())
+}
+
 fn split(text: &str) -> (Option<&str>, &str) {
     match text.find(":/") {
         Some(at) if !text.starts_with('/') => (Some(&text[..at]), &text[at + 1..]),
@@ -86,6 +101,12 @@ mod tests {
         assert_eq!(Listing::parse(Some("did:key:z6Mk:")), Ok(Listing::Of("did:key:z6Mk".into(), String::new())));
         assert_eq!(Listing::parse(Some("alice:/f")), Ok(Listing::Of("alice".into(), "/f".into())));
         assert_eq!(Listing::parse(None), Ok(Listing::Own(String::new())));
+    }
+
+    #[test]
+    fn a_prefix_is_nothing_or_a_path() {
+        let taken = ["", "/", "/photos", "/photos/", "photos", "/a/../b", "alice:/a"].map(|text| prefix(text).is_ok());
+        assert_eq!(taken, [true, true, true, true, false, false, false]);
     }
 
     #[test]

@@ -35,6 +35,11 @@ impl Stop {
         Ok(Self { set })
     }
 
+    /// Set by another than this process's signals: when `set` turns true.
+    pub(crate) fn told(set: watch::Receiver<bool>) -> Self {
+        Self { set }
+    }
+
     /// Waits until it is set.
     pub(crate) async fn wait(&self) {
         let mut set = self.set.clone();

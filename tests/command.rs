@@ -2,10 +2,22 @@
 
 #[path = "command/broker.rs"]
 mod broker;
+#[path = "command/control.rs"]
+mod control;
+#[path = "command/equal.rs"]
+mod equal;
+#[path = "command/folders.rs"]
+mod folders;
+#[path = "command/follow_storage.rs"]
+mod follow_storage;
 #[path = "command/home.rs"]
 mod home;
+#[path = "command/inspect.rs"]
+mod inspect;
 #[path = "command/reading.rs"]
 mod reading;
+#[path = "command/storage.rs"]
+mod storage;
 #[path = "command/world.rs"]
 mod world;
 #[path = "command/writing.rs"]

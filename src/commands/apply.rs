@@ -2,22 +2,27 @@
 //!
 //! Lines are written as they come and receipted later; one result line for each, in their order.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use tidings_client::{Ticket, TicketError, Write};
-use tidings_core::Receipt;
+use tidings_core::{Receipt, RecordPath};
+use tidings_datastore::Source;
+use tidings_proto::caps::INLINE_BYTES_MAX;
 use tokio::sync::mpsc;
 
-use super::put::{ReceiptPlace, write_failure};
+use super::failures::{datastore_failure, write_failure};
+use super::put::ReceiptPlace;
 use crate::args::Globals;
+use crate::console::{Console, Progress};
 use crate::failure::{Effect, Failure};
 use crate::lines::{self, Numbered};
 use crate::node::{Node, Reach};
 use crate::output::Form;
-use crate::progress::Progress;
 use crate::{input, place};
 
 /// Lines that are put into the outbox in one step.
@@ -26,7 +31,7 @@ const BATCH: usize = 512;
 const IN_FLIGHT: usize = 4 * 4096;
 
 /// Apply many writes: JSON lines {"op":"put","path":"/a","value":"text"}, or "file" for "value"; {"op":"rm","path":"/a"}
-#[derive(Debug, Args)]
+#[derive(Debug, Args, Serialize, Deserialize)]
 pub(crate) struct ApplyArgs {
     /// File with the lines; - or nothing for standard input
     #[arg(value_name = "FILE", default_value = "-")]
@@ -34,6 +39,25 @@ pub(crate) struct ApplyArgs {
     /// Return when all is durable here; the next command publishes it
     #[arg(long)]
     no_wait: bool,
+    /// Where the files are that lines name.
+    #[arg(skip)]
+    folder: PathBuf,
+}
+
+impl ApplyArgs {
+    /// Opens the file with the lines.
+    pub(crate) fn prepare(&mut self, console: &mut Console) -> Result<(), Failure> {
+        // Unreadable only if it is gone; then no relative path means anything.
+        self.folder = std::env::current_dir().unwrap_or_default();
+        if self.source.as_os_str() != "-" {
+            let unreadable = |error| {
+                Failure::new(format!("{} cannot be read: {error}", self.source.display()), "name a file that can, or - for standard input")
+            };
+            *console = Console::with_input(File::open(&self.source).map_err(unreadable)?);
+            self.source = "-".into();
+        }
+        Ok(())
+    }
 }
 
 /// One line that is read.
@@ -78,12 +102,12 @@ struct ResultLine<'a> {
 
 /// Reads, writes and prints at the same time.
 pub(crate) async fn run(globals: Globals, args: ApplyArgs) -> Result<(), Failure> {
-    let lines = lines::read(&args.source)?;
-    let node = Node::open(&globals, if args.no_wait { Reach::Offline } else { Reach::Online })?;
+    let node = Node::open(&globals, if args.no_wait { Reach::Offline } else { Reach::Online }).await?;
+    let lines = lines::read(&globals.console);
     let (outcomes, waiting) = mpsc::channel(IN_FLIGHT);
     let verdict = {
         let mut printer = Printer::new(&globals, &node, !args.no_wait);
-        let ((), printed) = tokio::join!(feed(&node, lines, outcomes), printer.run(waiting));
+        let ((), printed) = tokio::join!(feed(&node, &args.folder, lines, outcomes), printer.run(waiting));
         printer.progress.finish();
         printed.and(printer.verdict())
     };
@@ -95,10 +119,10 @@ pub(crate) async fn run(globals: Globals, args: ApplyArgs) -> Result<(), Failure
 }
 
 /// Puts lines into the outbox until there are none, or nobody wants to know what becomes of them.
-async fn feed(node: &Node, mut lines: mpsc::Receiver<Numbered>, outcomes: mpsc::Sender<Outcome>) {
+async fn feed(node: &Node, folder: &Path, mut lines: mpsc::Receiver<Numbered>, outcomes: mpsc::Sender<Outcome>) {
     let mut batch = Vec::new();
     while lines.recv_many(&mut batch, BATCH).await > 0 {
-        for outcome in write(node, batch.drain(..)).await {
+        for outcome in write(node, folder, batch.drain(..)).await {
             if outcomes.send(outcome).await.is_err() {
                 return;
             }
@@ -106,49 +130,74 @@ async fn feed(node: &Node, mut lines: mpsc::Receiver<Numbered>, outcomes: mpsc::
     }
 }
 
-async fn write(node: &Node, lines: impl Iterator<Item = Numbered>) -> Vec<Outcome> {
-    let parsed: Vec<_> = lines.map(|(number, text)| (number, parse(text))).collect();
-    let writes: Vec<_> = parsed.iter().filter_map(|(_, (_, write))| write.as_ref().ok().cloned()).collect();
-    // All or none: if one of them is refused, each is tried alone, so that only that one fails.
-    let mut together = node.publisher.write(writes).await.ok().map(Vec::into_iter);
-    let mut outcomes = Vec::with_capacity(parsed.len());
-    for (number, (target, write)) in parsed {
-        let kind = match (write, &mut together) {
-            (Err(failure), _) => Err(failure),
-            (Ok(_), Some(tickets)) => tickets.next().ok_or_else(|| Failure::new("the write was lost", "report this as a bug")),
-            (Ok(write), None) => alone(node, write).await,
-        };
-        outcomes.push(Outcome { number, target, kind });
+async fn write(node: &Node, folder: &Path, lines: impl Iterator<Item = Numbered>) -> Vec<Outcome> {
+    let (mut outcomes, mut small) = (Vec::new(), Vec::new());
+    for (number, text) in lines {
+        let (target, asked) = parse(text, folder);
+        match asked {
+            Ok(Asked::Large(path, source)) => {
+                // In their order: one of these may be of the same record.
+                outcomes.append(&mut write_small(node, std::mem::take(&mut small)).await);
+                let kind = node.datastore.put(path, source, String::new()).await.map_err(datastore_failure);
+                outcomes.push(Outcome { number, target, kind });
+            }
+            Ok(Asked::Small(write)) => small.push((number, target, Ok(write))),
+            Err(failure) => small.push((number, target, Err(failure))),
+        }
     }
+    outcomes.append(&mut write_small(node, small).await);
     outcomes
 }
 
-async fn alone(node: &Node, write: Write) -> Result<Ticket, Failure> {
-    let tickets = node.publisher.write(vec![write]).await.map_err(write_failure)?;
-    tickets.into_iter().next().ok_or_else(|| Failure::new("the write was lost", "report this as a bug"))
+/// In one step.
+async fn write_small(node: &Node, lines: Vec<(u64, Target, Result<Write, Failure>)>) -> Vec<Outcome> {
+    let writes = lines.iter().filter_map(|(_, _, write)| write.as_ref().ok().cloned()).collect();
+    let mut tickets = node.publisher.write_each(writes).await.into_iter();
+    let outcome = |(number, target, write): (u64, Target, Result<Write, Failure>)| {
+        let lost = || Failure::new("the write was lost", "report this as a bug");
+        let kind = write.and_then(|_| tickets.next().ok_or_else(lost)?.map_err(write_failure));
+        Outcome { number, target, kind }
+    };
+    lines.into_iter().map(outcome).collect()
+}
+
+/// The record and what is done with it, as far as that can be told.
+type Target = Option<(Op, String)>;
+
+/// What a line asks for.
+enum Asked {
+    /// A write that fits into the queue.
+    Small(Write),
+    /// A value that is read, and kept in storage, as it comes.
+    Large(RecordPath, Source),
 }
 
 /// What a line asks for, as far as it can be told, and the write.
-fn parse(text: Result<String, String>) -> (Option<(Op, String)>, Result<Write, Failure>) {
+fn parse(text: Result<String, String>, folder: &Path) -> (Target, Result<Asked, Failure>) {
     let line = text.and_then(|text| serde_json::from_str::<Line>(&text).map_err(|error| error.to_string()));
     match line {
-        Ok(line) => (Some((line.op, line.path.clone())), line.write()),
+        Ok(line) => (Some((line.op, line.path.clone())), line.asked(folder)),
         Err(error) => (None, Err(Failure::new(error, "mend the line"))),
     }
 }
 
 impl Line {
-    fn write(self) -> Result<Write, Failure> {
+    fn asked(self, folder: &Path) -> Result<Asked, Failure> {
         let path = place::record(&self.path)?;
         let value = match (self.op, self.value, self.file) {
-            (Op::Rm, None, None) => return Ok(Write::Delete { path }),
-            (Op::Put, Some(value), None) => value.into_bytes(),
-            (Op::Put, None, Some(file)) => input::value(&file)?,
+            (Op::Rm, None, None) => return Ok(Asked::Small(Write::Delete { path })),
+            (Op::Put, Some(value), None) => Bytes::from(value),
+            (Op::Put, None, Some(file)) => match input::short_file(&folder.join(&file))? {
+                Some(value) => value,
+                None => return Ok(Asked::Large(path, Source::File(folder.join(file)))),
+            },
             (Op::Rm, ..) => return Err(Failure::new("rm takes neither value nor file", "mend the line")),
-            (Op::Put, ..) => return Err(Failure::new("put takes either value or file", "mend the line")),
+            (Op::Put, ..) => return Err(Failure::new("put takes a value or a file", "mend the line")),
         };
-        input::check_size(value.len())?;
-        Ok(Write::Put { path, value: value.into(), content_type: String::new() })
+        match value.len() <= INLINE_BYTES_MAX {
+            true => Ok(Asked::Small(Write::Put { path, value, content_type: String::new() })),
+            false => Ok(Asked::Large(path, Source::Bytes(value))),
+        }
     }
 }
 
@@ -166,7 +215,7 @@ struct Printer<'a> {
 
 impl<'a> Printer<'a> {
     fn new(globals: &Globals, node: &'a Node, wait: bool) -> Self {
-        let progress = Progress::new(globals.progress, "published");
+        let progress = globals.console.progress(globals.progress, "published");
         Self { form: globals.form(), node, progress, gone: None, wait, lines: 0, failed: 0 }
     }
 

@@ -1,5 +1,6 @@
 //! `tidings broker`: keeps queues for others, and who may publish there.
 
+mod inspect;
 mod serve;
 mod settings;
 
@@ -31,6 +32,7 @@ enum BrokerCommand {
     Allow(AdmissionArgs),
     /// Let an owner publish here no longer. What it published stays and is served
     Deny(AdmissionArgs),
+    Inspect(inspect::InspectArgs),
 }
 
 #[derive(Debug, Args)]
@@ -66,9 +68,10 @@ struct ServeArgs {
 /// Serves until SIGINT or SIGTERM, or changes the admission list.
 pub(crate) async fn run(globals: Globals, args: BrokerArgs) -> Result<(), Failure> {
     match args.command {
-        None => serve::run(settings(args.serve)?).await,
+        None => serve::run(&globals.console, settings(args.serve)?).await,
         Some(BrokerCommand::Allow(args)) => admit(&globals, &args, true),
         Some(BrokerCommand::Deny(args)) => admit(&globals, &args, false),
+        Some(BrokerCommand::Inspect(args)) => inspect::run(&globals, &args),
     }
 }
 
@@ -90,12 +93,24 @@ struct Decided {
 }
 
 fn admit(globals: &Globals, args: &AdmissionArgs, admitted: bool) -> Result<(), Failure> {
+    if !serve::store(&args.data).is_dir() {
+        let error = format!("{} is no broker's folder", args.data.display());
+        return Err(Failure::new(
+            error,
+            "name the one that `tidings broker --data` serves from; a new broker makes its folder when it starts",
+        ));
+    }
     AdmissionList::in_folder(&args.data).set(&args.did, admitted).map_err(|error| {
         Failure::new(
             format!("the admission list cannot be changed: {error}"),
             "check that --data names the broker's folder, and its rights",
         )
     })?;
+    if !admitted {
+        globals
+            .console
+            .tell("this counts where the broker runs with --admit list; with --admit open, the default on loopback, everybody may publish");
+    }
     let decided = Decided { owner: args.did.to_string(), admitted };
     globals.form().line(&decided, || format!("{} {}", if admitted { "allowed" } else { "denied" }, decided.owner))
 }

@@ -3,9 +3,8 @@
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use crate::args::Cli;
+use crate::args::{Cli, Globals};
 use crate::failure::Failure;
-use crate::output;
 
 /// Print completions for a shell
 #[derive(Debug, Args)]
@@ -15,8 +14,8 @@ pub(crate) struct CompletionsArgs {
 }
 
 /// Prints the script.
-pub(crate) fn run(args: CompletionsArgs) -> Result<(), Failure> {
+pub(crate) fn run(globals: Globals, args: CompletionsArgs) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "tidings", &mut script);
-    output::write(&script)
+    globals.form().write(&script)
 }

@@ -1,18 +1,17 @@
 //! `tidings follow`: begins to read an owner's queue.
 
 use clap::Args;
-use serde::Serialize;
-use tidings_client::Subscriber;
+use serde::{Deserialize, Serialize};
+use tidings_client::{FollowError, Subscriber};
 use tidings_proto::caps::NAME_BYTES_MAX;
 
-use super::init::refuse_storage;
 use crate::args::Globals;
 use crate::failure::Failure;
-use crate::input;
-use crate::node::{Node, Reach, follow_failure};
+use crate::node::{Node, Reach, follow_failure, state_failure, told, untold};
+use crate::{home, input};
 
 /// Begin to read what an owner publishes
-#[derive(Debug, Args)]
+#[derive(Debug, Args, Serialize, Deserialize)]
 pub(crate) struct FollowArgs {
     /// The line that the owner's `tidings grant` printed, or a file that holds it
     invitation: String,
@@ -22,9 +21,18 @@ pub(crate) struct FollowArgs {
     /// The owner's fingerprint as you know it from elsewhere; exit 4 if it differs
     #[arg(long, value_name = "FINGERPRINT")]
     check: Option<String>,
-    /// Storage of the owner. None is supported yet
+    /// Where the owner's storage is, if this node is to look elsewhere than the owner says: file:///DIR, s3://BUCKET/PREFIX, http(s)://...
+    /// May be given several times, best first
     #[arg(long, value_name = "URL")]
     storage: Vec<String>,
+}
+
+impl FollowArgs {
+    /// A file that holds the invitation is read here.
+    pub(crate) fn prepare(&mut self) -> Result<(), Failure> {
+        self.invitation = input::invitation_line(&self.invitation)?;
+        Ok(())
+    }
 }
 
 /// What was begun.
@@ -37,11 +45,13 @@ struct Following {
 
 /// Keeps the follow; reads nothing yet.
 pub(crate) async fn run(globals: Globals, args: FollowArgs) -> Result<(), Failure> {
-    refuse_storage(&args.storage)?;
+    for address in &args.storage {
+        home::open_storage(address).map_err(|error| Failure::usage(error, "name the owner's storage, or leave --storage out"))?;
+    }
     let invitation = input::invitation(&args.invitation)?;
     input::check_fingerprint(&invitation.card, args.check.as_deref())?;
-    let node = Node::open(&globals, Reach::Online)?;
-    let begun = begin(&node, &invitation, &args.name);
+    let node = Node::open(&globals, Reach::Online).await?;
+    let begun = begin(&node, &invitation, &args);
     node.close().await;
     begun?;
     let owner = &invitation.card;
@@ -49,11 +59,22 @@ pub(crate) async fn run(globals: Globals, args: FollowArgs) -> Result<(), Failur
     globals.form().line(&following, || format!("{}\n{}", following.owner, following.fingerprint))
 }
 
-fn begin(node: &Node, invitation: &tidings_core::Invitation, name: &str) -> Result<(), Failure> {
+fn begin(node: &Node, invitation: &tidings_core::Invitation, args: &FollowArgs) -> Result<(), Failure> {
+    let name = args.name.as_str();
+    let owner = invitation.card.did();
+    if node.follows()?.iter().any(|follow| follow.did == owner) {
+        return Err(follow_failure(FollowError::AlreadyFollowing));
+    }
     if !name.is_empty() && node.follows()?.iter().any(|follow| follow.name == name) {
         return Err(Failure::usage(format!("{name}: another owner is called so"), "choose another name with --as"));
     }
-    Subscriber::follow(&node.state, &node.home.key, invitation, name).map(drop).map_err(follow_failure)
+    // First: a follow must never begin to look where it was not told to.
+    let queue = invitation.descriptor.id();
+    let row = if args.storage.is_empty() { untold(&queue) } else { told(&queue, &args.storage) };
+    node.state.put_rows(&[row]).map_err(state_failure)?;
+    let queue = Subscriber::follow(&node.state, &node.home.key, invitation, name).map_err(follow_failure)?;
+    // A node that runs for others reads from now on.
+    if node.is_borrowed() { node.kept_up.begin(queue) } else { Ok(()) }
 }
 
 /// A name that can be told from a path and from a did:key.

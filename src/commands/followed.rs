@@ -3,19 +3,21 @@
 use std::time::Duration;
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use tidings_client::{Follow, VerdictReport};
 use tidings_core::reader::Verdict;
 use tidings_proto::Timestamp;
 
 use crate::clock;
+use crate::console::Console;
 use crate::failure::{Exit, Failure};
-use crate::node::{Node, Reach, follow_failure, verdict_failure};
+use crate::node::{Node, Reach, detail, verdict_failure};
 
 /// Longest catch-up before the last verified state has to do.
 const CATCH_UP: Duration = Duration::from_secs(5);
 
 /// What to do about changes that are not here yet. Of no effect on own records.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Args, Serialize, Deserialize)]
 pub(crate) struct Freshness {
     /// Of a followed owner: answer only if caught up, else exit 5
     #[arg(long, conflicts_with = "offline")]
@@ -31,39 +33,49 @@ impl Freshness {
         if self.offline { Reach::Offline } else { Reach::Online }
     }
 
+    /// How long to wait for a value, if the network may be used.
+    pub(crate) fn patience(self, longest: Duration) -> Option<Duration> {
+        (!self.offline).then_some(longest)
+    }
+
     /// Brings a follow up to date, as far as it can be in time; says on standard error of when the state is if it is not the newest.
     ///
     /// # Errors
     /// Nothing of the owner is verified yet; or it must be fresh and is not.
-    pub(crate) async fn catch_up(self, node: &Node, owner: &str) -> Result<Follow, Failure> {
+    pub(crate) async fn catch_up(self, console: &Console, node: &Node, owner: &str) -> Result<Follow, Failure> {
         let follow = node.follow(owner)?;
         if self.offline {
-            return usable(follow, None);
+            return usable(console, follow, None);
         }
-        let mut subscriber = node.subscriber(follow.queue)?;
-        let caught_up = tokio::time::timeout(CATCH_UP.min(node.patience), subscriber.caught_up()).await;
-        let follow = subscriber.status().map_err(follow_failure)?;
-        subscriber.close().await;
-        let obstacle = match caught_up {
-            Ok(Ok(_)) if follow.verdict.verdict != Verdict::Stale => return Ok(follow),
-            Ok(Ok(_)) => follow.verdict.clone(),
-            Err(_) => late(&follow.verdict),
-            Ok(Err(obstacle)) => obstacle,
+        let Err(obstacle) = node.kept_up.catch_up(follow.queue, CATCH_UP.min(node.patience)).await? else {
+            return stale_or_not(self.fresh, console, node.follow(owner)?);
         };
+        let follow = node.follow(owner)?;
         if self.fresh {
-            return Err(verdict_failure(&obstacle, "repeat later, or without --fresh for the last verified state"));
+            return Err(not_fresh(&obstacle));
         }
-        usable(follow, Some(&obstacle))
+        usable(console, follow, Some(&obstacle))
     }
 }
 
-/// A catch-up that is not over in time. A verdict of before says nothing about now.
-fn late(known: &VerdictReport) -> VerdictReport {
-    VerdictReport { verdict: Verdict::Offline, detail: "not caught up in time".into(), evidence: None, ..known.clone() }
+/// A caught-up state, which may be old all the same.
+fn stale_or_not(fresh: bool, console: &Console, follow: Follow) -> Result<Follow, Failure> {
+    match (follow.verdict.verdict == Verdict::Stale, fresh) {
+        (false, _) => Ok(follow),
+        (true, true) => Err(not_fresh(&follow.verdict)),
+        (true, false) => {
+            let obstacle = follow.verdict.clone();
+            usable(console, follow, Some(&obstacle))
+        }
+    }
+}
+
+fn not_fresh(obstacle: &VerdictReport) -> Failure {
+    verdict_failure(obstacle, "repeat later, or without --fresh for the last verified state")
 }
 
 /// The last verified state, said to be that.
-fn usable(follow: Follow, obstacle: Option<&VerdictReport>) -> Result<Follow, Failure> {
+fn usable(console: &Console, follow: Follow, obstacle: Option<&VerdictReport>) -> Result<Follow, Failure> {
     let as_of = follow.verdict.as_of;
     if as_of == Timestamp::ZERO {
         let nothing =
@@ -71,8 +83,8 @@ fn usable(follow: Follow, obstacle: Option<&VerdictReport>) -> Result<Follow, Fa
         return Err(obstacle.map_or(nothing, |obstacle| verdict_failure(obstacle, "repeat when its broker can be reached")));
     }
     match obstacle {
-        None => eprintln!("as of {}", clock::text(as_of)),
-        Some(obstacle) => eprintln!("as of {} ({}: {})", clock::text(as_of), obstacle.verdict, obstacle.detail),
+        None => console.tell(format_args!("as of {}", clock::text(as_of))),
+        Some(obstacle) => console.tell(format_args!("as of {} ({}: {})", clock::text(as_of), obstacle.verdict, detail(obstacle))),
     }
     Ok(follow)
 }

@@ -1,7 +1,7 @@
 //! `tidings grant`: makes a node a reader.
 
 use clap::Args;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tidings_client::GrantFailure;
 use tidings_core::Card;
 
@@ -12,7 +12,7 @@ use crate::input;
 use crate::node::{Node, Reach};
 
 /// Make a node a reader; prints one line, the invitation
-#[derive(Debug, Args)]
+#[derive(Debug, Args, Serialize, Deserialize)]
 pub(crate) struct GrantArgs {
     /// The line that the reader's `tidings id --card` printed, or a file that holds it
     card: String,
@@ -22,6 +22,14 @@ pub(crate) struct GrantArgs {
     /// The reader's fingerprint as you know it from elsewhere; exit 4 if it differs
     #[arg(long, value_name = "FINGERPRINT")]
     check: Option<String>,
+}
+
+impl GrantArgs {
+    /// A file that holds the card is read here.
+    pub(crate) fn prepare(&mut self) -> Result<(), Failure> {
+        self.card = input::card_line(&self.card)?;
+        Ok(())
+    }
 }
 
 /// What was granted.
@@ -37,7 +45,11 @@ struct Granted {
 pub(crate) async fn run(globals: Globals, args: GrantArgs) -> Result<(), Failure> {
     let card = input::card(&args.card)?;
     input::check_fingerprint(&card, args.check.as_deref())?;
-    let node = Node::open(&globals, Reach::Online)?;
+    let node = Node::open(&globals, Reach::Online).await?;
+    if let Err(taken) = unnamed(&node, &card, &args.name).await {
+        node.abandon().await;
+        return Err(taken);
+    }
     let granting = node.publisher.grant(card.clone(), args.name.clone());
     let (invitation, failure) = match node.published(granting).await {
         Ok(Ok(invitation)) => (Some(invitation), None),
@@ -56,10 +68,22 @@ pub(crate) async fn run(globals: Globals, args: GrantArgs) -> Result<(), Failure
     printed.and(failure.map_or(Ok(()), Err))
 }
 
+/// A name says who is meant, in `revoke` too: it must be one reader's.
+async fn unnamed(node: &Node, card: &Card, name: &str) -> Result<(), Failure> {
+    if name.is_empty() {
+        return Ok(());
+    }
+    let readers = node.publisher.readers().await.map_err(|error| Failure::new(error, "repeat"))?;
+    match readers.iter().any(|reader| !reader.owner && reader.name == name && reader.did != card.did()) {
+        true => Err(Failure::usage(format!("{name}: another reader is called so"), "choose another name with --as")),
+        false => Ok(()),
+    }
+}
+
 fn print(globals: &Globals, card: &Card, invitation: String, name: String) -> Result<(), Failure> {
     let granted = Granted { invitation, reader: card.did().to_string(), fingerprint: card.fingerprint().to_string(), name };
     if !globals.json {
-        eprintln!("for {} ({})", granted.reader, granted.fingerprint);
+        globals.console.tell(format_args!("for {} ({})", granted.reader, granted.fingerprint));
     }
     globals.form().line(&granted, || granted.invitation.clone())
 }

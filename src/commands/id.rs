@@ -54,7 +54,7 @@ pub(crate) fn run(globals: Globals, args: IdArgs) -> Result<(), Failure> {
     input::check_fingerprint(&key.card(), args.check.as_deref())?;
     let identity = Identity::of(&key);
     match args.card && !globals.json {
-        true => output::print(&key.card().to_string()),
+        true => output::print(&globals.console, &key.card().to_string()),
         false => globals.form().line(&identity, || identity.words()),
     }
 }

@@ -1,6 +1,7 @@
 //! `tidings ls`: what is there.
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use tidings_client::Subscriber;
 
 use super::followed::Freshness;
@@ -11,7 +12,7 @@ use crate::node::{Node, state_failure};
 use crate::place::Listing;
 
 /// List records: own ones, or verified ones of a followed owner
-#[derive(Debug, Args)]
+#[derive(Debug, Args, Serialize, Deserialize)]
 pub(crate) struct LsArgs {
     /// /PREFIX, OWNER: or OWNER:/PREFIX; lists the record there and those below it
     #[arg(value_name = "PREFIX")]
@@ -23,12 +24,12 @@ pub(crate) struct LsArgs {
 /// Lists them, ascending by path.
 pub(crate) async fn run(globals: Globals, args: LsArgs) -> Result<(), Failure> {
     let listing = Listing::parse(args.prefix.as_deref())?;
-    let node = Node::open(&globals, args.freshness.reach())?;
+    let node = Node::open(&globals, args.freshness.reach()).await?;
     let records = match &listing {
         Listing::Own(prefix) => own(&node, prefix),
-        Listing::Of(owner, prefix) => followed(&node, args.freshness, owner, prefix).await,
+        Listing::Of(owner, prefix) => followed(&globals, &node, args.freshness, owner, prefix).await,
     };
-    let listed = records.and_then(|records| records.iter().try_for_each(|record| record.list(globals.form())));
+    let listed = records.and_then(|records| records.iter().try_for_each(|record| record.list(&globals.form())));
     node.close().await;
     listed
 }
@@ -37,9 +38,9 @@ fn own(node: &Node, prefix: &str) -> Result<Vec<Record>, Failure> {
     Ok(node.publisher.list(prefix).map_err(state_failure)?.iter().map(Record::own).collect())
 }
 
-async fn followed(node: &Node, freshness: Freshness, owner: &str, prefix: &str) -> Result<Vec<Record>, Failure> {
-    let follow = freshness.catch_up(node, owner).await?;
+async fn followed(globals: &Globals, node: &Node, freshness: Freshness, owner: &str, prefix: &str) -> Result<Vec<Record>, Failure> {
+    let follow = freshness.catch_up(&globals.console, node, owner).await?;
     let did = follow.did.to_string();
     let values = Subscriber::values(&node.state, &follow.queue, prefix).map_err(state_failure)?;
-    Ok(values.iter().map(|value| Record::followed(&did, value)).collect())
+    Ok(values.iter().map(|value| Record::followed(&did, value, node.kept_up.is_fetched(&value.mutation))).collect())
 }

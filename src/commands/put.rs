@@ -3,21 +3,24 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde::Serialize;
-use tidings_client::{Ticket, TicketError, Write, WriteError};
+use serde::{Deserialize, Serialize};
+use tidings_client::{Ticket, TicketError};
 use tidings_core::{Receipt, RecordPath};
+use tidings_datastore::{DatastoreError, Source};
 
+use super::failures::datastore_failure;
 use crate::args::Globals;
+use crate::console::{Console, Stream};
 use crate::failure::{Exit, Failure};
 use crate::node::{Node, Reach};
 use crate::{input, place};
 
 /// Write a record and publish it; returns when a broker has it on disk
-#[derive(Debug, Args)]
+#[derive(Debug, Args, Serialize, Deserialize)]
 pub(crate) struct PutArgs {
     /// The record, like /favorites/color
     path: String,
-    /// File with the value; - or nothing for standard input
+    /// File with the value, at most 64 MiB; - or nothing for standard input
     #[arg(value_name = "FILE", default_value = "-")]
     source: PathBuf,
     /// Media type of the value
@@ -28,11 +31,23 @@ pub(crate) struct PutArgs {
     no_wait: bool,
 }
 
-/// Reads the value before the home is opened: a pipe that is slow holds up nobody.
+impl PutArgs {
+    /// Makes the value standard input, before the home is opened.
+    pub(crate) fn prepare(&mut self, console: &mut Console) -> Result<(), Failure> {
+        place::record(&self.path)?;
+        *console = input::value(console, &self.source)?;
+        self.source = "-".into();
+        Ok(())
+    }
+}
+
+/// Writes and publishes it.
 pub(crate) async fn run(globals: Globals, args: PutArgs) -> Result<(), Failure> {
     let path = place::record(&args.path)?;
-    let value = input::value(&args.source)?.into();
-    write(&globals, "put", Write::Put { path, value, content_type: args.content_type }, args.no_wait).await
+    let node = open(&globals, args.no_wait).await?;
+    let value = Source::Reader(Box::new(Stream::of(globals.console.input())));
+    let written = node.datastore.put(path.clone(), value, args.content_type).await;
+    finish(&globals, node, ("put", &path), written, args.no_wait).await
 }
 
 /// What a written record is printed as.
@@ -58,18 +73,27 @@ impl From<&Receipt> for ReceiptPlace {
     }
 }
 
-/// Carries out one write as a whole command.
-pub(crate) async fn write(globals: &Globals, op: &'static str, write: Write, no_wait: bool) -> Result<(), Failure> {
-    let node = Node::open(globals, if no_wait { Reach::Offline } else { Reach::Online })?;
-    let path = write.path().clone();
-    let result = match node.publisher.write(vec![write]).await {
-        Ok(tickets) if no_wait => drop_all(tickets),
-        Ok(tickets) => receipted(&node, tickets).await,
-        Err(error) => Err(write_failure(error)),
+/// Opens the node for a write.
+pub(crate) async fn open(globals: &Globals, no_wait: bool) -> Result<Node, Failure> {
+    Node::open(globals, if no_wait { Reach::Offline } else { Reach::Online }).await
+}
+
+/// Waits for the receipt of a write, prints what became of it, and ends the command.
+pub(crate) async fn finish(
+    globals: &Globals,
+    node: Node,
+    (op, path): (&'static str, &RecordPath),
+    written: Result<Ticket, DatastoreError>,
+    no_wait: bool,
+) -> Result<(), Failure> {
+    let result = match written {
+        Ok(_) if no_wait => Ok(None),
+        Ok(ticket) => receipted(&node, ticket).await,
+        Err(error) => Err(datastore_failure(error)),
     };
     match result {
         Ok(receipt) => {
-            let printed = print(globals, op, &path, receipt.as_ref());
+            let printed = print(globals, op, path, receipt.as_ref());
             node.close().await;
             printed
         }
@@ -80,22 +104,13 @@ pub(crate) async fn write(globals: &Globals, op: &'static str, write: Write, no_
     }
 }
 
-fn drop_all(tickets: Vec<Ticket>) -> Result<Option<Receipt>, Failure> {
-    drop(tickets);
-    Ok(None)
-}
-
-async fn receipted(node: &Node, tickets: Vec<Ticket>) -> Result<Option<Receipt>, Failure> {
-    let mut last = None;
-    for ticket in tickets {
-        last = match node.published(ticket.receipted()).await? {
-            Ok(receipt) => Some(receipt),
-            // A record that was deleted before its create was published: nothing is left to do.
-            Err(TicketError::NothingToPublish) => None,
-            Err(error) => return Err(Failure::new(error, "").exit(Exit::Unreachable).saved()),
-        };
+async fn receipted(node: &Node, ticket: Ticket) -> Result<Option<Receipt>, Failure> {
+    match node.published(ticket.receipted()).await? {
+        Ok(receipt) => Ok(Some(receipt)),
+        // A record that was deleted before its create was published: nothing is left to do.
+        Err(TicketError::NothingToPublish) => Ok(None),
+        Err(error) => Err(Failure::new(error, "").exit(Exit::Unreachable).saved()),
     }
-    Ok(last)
 }
 
 /// In words nothing is said: the exit code says it.
@@ -106,17 +121,4 @@ fn print(globals: &Globals, op: &'static str, path: &RecordPath, receipt: Option
     let result = if receipt.is_some() { "receipted" } else { "saved" };
     let written = Written { op, path: path.as_str(), result, place: receipt.map(ReceiptPlace::from) };
     globals.form().line(&written, String::new)
-}
-
-/// A write that was not taken. Nothing was changed.
-pub(crate) fn write_failure(error: WriteError) -> Failure {
-    match &error {
-        WriteError::NotFound(_) => Failure::new(&error, "see `tidings ls` for what is there"),
-        WriteError::TooLarge { .. } => Failure::new(&error, "split it over several records"),
-        WriteError::ContentType(_) => Failure::usage(&error, "write one like text/plain"),
-        WriteError::State(state) => {
-            Failure::new(format!("state.redb: {state}"), "check the free space and the rights of the folder, then repeat")
-        }
-        _ => Failure::new(&error, "repeat"),
-    }
 }

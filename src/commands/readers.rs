@@ -1,7 +1,7 @@
 //! `tidings readers`: who can read, and how far each has come.
 
 use clap::Args;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tidings_client::ReaderStatus;
 
 use crate::args::Globals;
@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::node::{Node, Reach};
 
 /// List who can read, with the acknowledged position and the lag
-#[derive(Debug, Args)]
+#[derive(Debug, Args, Serialize, Deserialize)]
 pub(crate) struct ReadersArgs {}
 
 /// A reader as JSON.
@@ -51,9 +51,9 @@ impl Listed {
 
 /// Asks the broker; without one, lists what it said last. The owner, who is one of its own readers, is left out.
 pub(crate) async fn run(globals: Globals, _: ReadersArgs) -> Result<(), Failure> {
-    let node = Node::open(&globals, Reach::Online)?;
+    let node = Node::open(&globals, Reach::Online).await?;
     if !node.connected().await? {
-        eprintln!("no broker is connected; this is what was known last");
+        globals.console.tell("no broker is connected; this is what was known last");
     }
     let readers = node.publisher.readers().await.map_err(|error| Failure::new(error, "repeat"));
     let listed = readers.and_then(|readers| {

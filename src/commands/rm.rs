@@ -1,7 +1,7 @@
 //! `tidings rm`: deletes a record.
 
 use clap::Args;
-use tidings_client::Write;
+use serde::{Deserialize, Serialize};
 
 use super::put;
 use crate::args::Globals;
@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::place;
 
 /// Delete a record; returns when a broker has the delete on disk
-#[derive(Debug, Args)]
+#[derive(Debug, Args, Serialize, Deserialize)]
 pub(crate) struct RmArgs {
     /// The record, like /favorites/color
     path: String,
@@ -21,5 +21,7 @@ pub(crate) struct RmArgs {
 /// Deletes it.
 pub(crate) async fn run(globals: Globals, args: RmArgs) -> Result<(), Failure> {
     let path = place::record(&args.path)?;
-    put::write(&globals, "rm", Write::Delete { path }, args.no_wait).await
+    let node = put::open(&globals, args.no_wait).await?;
+    let deleted = node.datastore.delete(path.clone()).await;
+    put::finish(&globals, node, ("rm", &path), deleted, args.no_wait).await
 }

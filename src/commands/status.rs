@@ -1,17 +1,26 @@
 //! `tidings status`: how the own queue, its brokers and the follows are.
 
+use std::time::Duration;
+
 use clap::Args;
-use serde::Serialize;
-use tidings_client::{BrokerStatus, Follow, OwnStatus};
+use data_encoding::HEXLOWER;
+use serde::{Deserialize, Serialize};
+use tidings_client::{BrokerStatus, Follow, Loss, OwnStatus};
+use tidings_datastore::FetchStatus;
+use tidings_datastore::follower::{fetches_at, unprinted_at};
+use tidings_proto::HeadRank;
 
 use super::id::Identity;
 use crate::args::Globals;
 use crate::clock;
 use crate::failure::Failure;
-use crate::node::{Node, Reach, state_failure};
+use crate::node::{Node, Reach, datastore_failure, state_failure};
+
+/// Longest wait for the own storages.
+const SHOWN: Duration = Duration::from_secs(5);
 
 /// Show the own queue, its brokers, what waits, and each follow with its verdict
-#[derive(Debug, Args)]
+#[derive(Debug, Args, Serialize, Deserialize)]
 pub(crate) struct StatusArgs {
     /// Do not ask the brokers
     #[arg(long)]
@@ -37,7 +46,37 @@ struct Own {
     floor: u64,
     unsigned: u64,
     unreceipted: u64,
+    /// Values that are not in the outbox yet.
+    staged: u64,
     receipt: Option<Receipted>,
+    storage: Storage,
+    losses: Vec<Lost>,
+}
+
+/// The own storages.
+#[derive(Serialize)]
+struct Storage {
+    addresses: Vec<String>,
+    /// The head that they show; `None` if they show none, or were not asked.
+    shows: Option<Head>,
+    /// Receipted heads that are not there.
+    behind: Option<u64>,
+    error: String,
+}
+
+/// A broker that had less than it had receipted.
+#[derive(Serialize)]
+struct Lost {
+    broker: String,
+    time: String,
+    receipted: Head,
+    standing: Head,
+}
+
+#[derive(Serialize)]
+struct Head {
+    term: u64,
+    number: u64,
 }
 
 #[derive(Serialize)]
@@ -68,25 +107,71 @@ struct Followed {
     as_of: Option<String>,
     detail: String,
     evidence: Option<String>,
+    /// Where its values are fetched, the first choice at the front.
+    storage: Vec<String>,
+    /// Addresses that are not used, and why.
+    storage_skipped: Vec<String>,
+    unfetched: Unfetched,
+}
+
+/// Values that are not here.
+#[derive(Serialize)]
+struct Unfetched {
+    waiting: u64,
+    missing: u64,
+    altered: u64,
+    no_storage: u64,
+    too_new: u64,
+    bytes: u64,
 }
 
 /// Prints it; asks the brokers first.
 pub(crate) async fn run(globals: Globals, args: StatusArgs) -> Result<(), Failure> {
-    let node = Node::open(&globals, if args.offline { Reach::Offline } else { Reach::Online })?;
+    let node = Node::open(&globals, if args.offline { Reach::Offline } else { Reach::Online }).await?;
     if !args.offline {
         node.connected().await?;
     }
-    let status = look(&node);
+    let shows = match args.offline {
+        false => node.shelf.shown(&node.home, &node.publisher, SHOWN.min(node.patience)).await,
+        true => None,
+    };
+    let status = look(&node, shows, args.offline);
     node.close().await;
     let status = status?;
     globals.form().line(&status, || status.words())
 }
 
-fn look(node: &Node) -> Result<Status, Failure> {
-    let own = node.publisher.status().map_err(state_failure)?;
-    let follows = node.follows()?.into_iter().map(Followed::from).collect();
-    let brokers = own.brokers.iter().map(Broker::from).collect();
-    Ok(Status { identity: Identity::short(&node.home.key), own: Own::from(&own), brokers, follows })
+fn look(node: &Node, shows: Option<HeadRank>, offline: bool) -> Result<Status, Failure> {
+    let status = node.publisher.status().map_err(state_failure)?;
+    let follows = node.follows()?.into_iter().map(|follow| Followed::of(node, follow)).collect::<Result<_, _>>()?;
+    let brokers = status.brokers.iter().map(Broker::from).collect();
+    let storage = Storage {
+        addresses: node.storages.clone(),
+        behind: (!offline).then(|| behind(&status, shows)),
+        shows: shows.map(Head::from),
+        error: node.shelf.status().map(|status| status.error).unwrap_or_default(),
+    };
+    let own = Own { staged: node.datastore.staged_count().map_err(datastore_failure)?, storage, ..Own::from(&status) };
+    Ok(Status { identity: Identity::short(&node.home.key), own, brokers, follows })
+}
+
+fn behind(status: &OwnStatus, shows: Option<HeadRank>) -> u64 {
+    let receipted = status.receipt.as_ref().map(|receipt| receipt.rank).unwrap_or_default();
+    let there = shows.filter(|shows| shows.term == receipted.term).map_or(0, |shows| shows.number.value());
+    receipted.number.value().saturating_sub(there)
+}
+
+impl From<HeadRank> for Head {
+    fn from(rank: HeadRank) -> Self {
+        Self { term: rank.term.value(), number: rank.number.value() }
+    }
+}
+
+impl From<&Loss> for Lost {
+    fn from(loss: &Loss) -> Self {
+        let broker = HEXLOWER.encode(loss.broker.bytes());
+        Self { broker, time: clock::text(loss.time), receipted: loss.receipted.into(), standing: loss.standing.into() }
+    }
 }
 
 impl From<&OwnStatus> for Own {
@@ -104,7 +189,10 @@ impl From<&OwnStatus> for Own {
             floor: status.floor.value(),
             unsigned: status.unsigned,
             unreceipted: status.unreceipted,
+            staged: 0,
             receipt,
+            storage: Storage { addresses: Vec::new(), shows: None, behind: None, error: String::new() },
+            losses: status.losses.iter().map(Lost::from).collect(),
         }
     }
 }
@@ -116,21 +204,34 @@ impl From<&BrokerStatus> for Broker {
     }
 }
 
-impl From<Follow> for Followed {
-    fn from(follow: Follow) -> Self {
-        Self {
+impl Followed {
+    fn of(node: &Node, follow: Follow) -> Result<Self, Failure> {
+        let unprinted = unprinted_at(&node.state, &follow.queue).map_err(state_failure)?;
+        let unfetched = fetches_at(&node.state, &follow.queue).map_err(state_failure)?;
+        let storage = node.storage_of(&follow)?;
+        Ok(Self {
             owner: follow.did.to_string(),
             name: follow.name,
             term: follow.cursor.rank.term.value(),
             number: follow.cursor.rank.number.value(),
             offset: follow.cursor.offset.value(),
             live: follow.live_count,
-            pending: follow.pending,
+            pending: follow.pending + unprinted,
             verdict: follow.verdict.verdict.word(),
             as_of: clock::text_or_none(follow.verdict.as_of),
             detail: follow.verdict.detail,
             evidence: follow.verdict.evidence.map(|path| path.display().to_string()),
-        }
+            storage: storage.addresses,
+            storage_skipped: storage.skipped,
+            unfetched: Unfetched::from(unfetched),
+        })
+    }
+}
+
+impl From<FetchStatus> for Unfetched {
+    fn from(status: FetchStatus) -> Self {
+        let FetchStatus { waiting, missing, altered, no_storage, too_new, bytes, .. } = status;
+        Self { waiting, missing, altered, no_storage, too_new, bytes }
     }
 }
 
@@ -149,7 +250,33 @@ impl Own {
             (0, 0) => "everything is published".to_owned(),
             (unsigned, unreceipted) => format!("{unsigned} changes and {unreceipted} signed publishes wait for a broker"),
         };
-        format!("own queue: head {}.{}, offset {}, {} live entries; {waits}", self.term, self.number, self.offset, self.live)
+        let own = format!("own queue: head {}.{}, offset {}, {} live entries; {waits}", self.term, self.number, self.offset, self.live);
+        let losses = self.losses.iter().map(Lost::words);
+        [own, self.storage.words(self.staged)].into_iter().chain(losses).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Storage {
+    fn words(&self, staged: u64) -> String {
+        let standing = match (self.behind, &self.shows) {
+            (None, _) => "not asked".to_owned(),
+            (Some(0), _) => "shows everything that is published".to_owned(),
+            (Some(behind), Some(head)) => format!("shows head {}.{}, {behind} behind", head.term, head.number),
+            (Some(behind), None) => format!("shows nothing, {behind} heads behind"),
+        };
+        let staged = if staged == 0 { String::new() } else { format!("; {staged} values are on their way there") };
+        let error = if self.error.is_empty() { String::new() } else { format!(" ({})", self.error) };
+        format!("storage {}: {standing}{staged}{error}", self.addresses.join(", "))
+    }
+}
+
+impl Lost {
+    fn words(&self) -> String {
+        let Self { broker, time, receipted, standing } = self;
+        format!(
+            "LOSS at {time}: the broker with key {broker} had receipted head {}.{} and stood at {}.{}",
+            receipted.term, receipted.number, standing.term, standing.number
+        )
     }
 }
 
@@ -165,6 +292,25 @@ impl Followed {
         let name = if self.name.is_empty() { &self.owner } else { &self.name };
         let as_of = self.as_of.as_deref().unwrap_or("never");
         let detail = if self.detail.is_empty() { String::new() } else { format!(" ({})", self.detail) };
-        format!("follows {name}: {}{detail}, as of {as_of}, offset {}, {} changes not watched yet", self.verdict, self.offset, self.pending)
+        let follows = format!(
+            "follows {name}: {}{detail}, as of {as_of}, offset {}, {} changes not watched yet",
+            self.verdict, self.offset, self.pending
+        );
+        let skipped = self.storage_skipped.iter().map(|error| format!("  a storage is skipped: {error}"));
+        [follows, format!("  {}", self.values())].into_iter().chain(skipped).collect::<Vec<_>>().join("\n")
+    }
+
+    fn values(&self) -> String {
+        let storage = if self.storage.is_empty() { "no storage known".to_owned() } else { format!("storage {}", self.storage.join(", ")) };
+        let Unfetched { waiting, missing, altered, no_storage, too_new, .. } = self.unfetched;
+        let counts = [
+            (waiting, "on their way"),
+            (missing, "missing"),
+            (altered, "altered"),
+            (no_storage, "without a storage"),
+            (too_new, "of a newer version"),
+        ];
+        let counts: Vec<_> = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        if counts.is_empty() { format!("{storage}: every value is here") } else { format!("{storage}; values: {}", counts.join(", ")) }
     }
 }

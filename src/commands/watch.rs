@@ -3,31 +3,36 @@
 mod event;
 mod feed;
 
+use std::collections::BTreeSet;
+
 use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
+use super::up;
 use crate::args::Globals;
 use crate::failure::{Exit, Failure};
 use crate::node::{Node, Reach};
-use crate::signal;
+use crate::signal::Stop;
 use feed::{Ended, Feed};
 
 /// Run the node and print what changes at the owners it follows, until it is interrupted
-#[derive(Debug, Args)]
+#[derive(Debug, Args, Serialize, Deserialize)]
 pub(crate) struct WatchArgs {
-    /// Exit when caught up with every owner; the exit code is that of the worst verdict
+    /// Exit when caught up with every owner and each value is here, or named as one that cannot be had; the exit code is that of the
+    /// worst verdict
     #[arg(long)]
     once: bool,
     /// `start`: print every record that is here first
     #[arg(long, value_name = "WHERE")]
     from: Option<Beginning>,
-    /// Do not fetch values from storages. This version has none: every value travels in the queue
+    /// Print changes before their values are here
     #[arg(long)]
     no_fetch: bool,
 }
 
 /// Where a watch begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 enum Beginning {
     /// With every record that is here, then with what was not printed yet.
     Start,
@@ -35,8 +40,14 @@ enum Beginning {
 
 /// Prints until SIGINT or SIGTERM, which are no failure; with `--once` until every owner has caught up or cannot.
 pub(crate) async fn run(globals: Globals, args: WatchArgs) -> Result<(), Failure> {
-    let node = Node::open(&globals, Reach::Online)?;
-    let watched = watch(&globals, &args, &node).await;
+    let stop = globals.stop()?;
+    let node = Node::open(&globals, Reach::Standing).await?;
+    // The node of this watch serves others too, as that of `up`.
+    let server = if node.is_borrowed() { None } else { up::serve(&globals, &node) };
+    let watched = watch(&globals, &args, &node, stop).await;
+    if let Some(server) = server {
+        server.close().await;
+    }
     match &watched {
         Ok(()) => node.close().await,
         Err(_) => node.abandon().await,
@@ -44,25 +55,33 @@ pub(crate) async fn run(globals: Globals, args: WatchArgs) -> Result<(), Failure
     watched
 }
 
-async fn watch(globals: &Globals, args: &WatchArgs, node: &Node) -> Result<(), Failure> {
-    let stop = signal::Stop::listen()?;
+async fn watch(globals: &Globals, args: &WatchArgs, node: &Node, stop: Stop) -> Result<(), Failure> {
     let mut feeds = JoinSet::new();
-    for follow in node.follows()? {
-        let feed = Feed::open(globals, node, &follow, args.once)?;
-        if args.from.is_some() {
-            feed.print_all()?;
-        }
-        feeds.spawn(feed.run(stop.clone()));
-    }
+    let mut watched = BTreeSet::new();
+    let mut begun = node.kept_up.begun();
     let mut ended = Vec::new();
-    while let Some(feed) = feeds.join_next().await {
-        ended.push(feed.map_err(|error| Failure::new(error, "report this as a bug"))??);
+    loop {
+        begun.mark_unchanged();
+        let follows = node.follows()?;
+        watched.retain(|queue| follows.iter().any(|follow| follow.queue == *queue));
+        for follow in follows.iter().filter(|follow| watched.insert(follow.queue)).collect::<Vec<_>>() {
+            let feed = Feed::open(globals, node, follow, args)?;
+            if args.from.is_some() {
+                feed.print_all(node, follow)?;
+            }
+            feeds.spawn(feed.run(stop.clone()));
+        }
+        tokio::select! {
+            feed = feeds.join_next(), if !feeds.is_empty() => if let Some(feed) = feed {
+                ended.push(feed.map_err(|error| Failure::new(error, "report this as a bug"))??);
+            },
+            () = stop.wait(), if feeds.is_empty() => return Ok(()),
+            _ = begun.changed(), if !args.once => {}
+        }
+        if args.once && feeds.is_empty() {
+            return if stop.is_set() { Ok(()) } else { worst(ended) };
+        }
     }
-    if !args.once {
-        stop.wait().await;
-        return Ok(());
-    }
-    if stop.is_set() { Ok(()) } else { worst(ended) }
 }
 
 /// The failure of the worst verdict: a lie before a denial before what is old.

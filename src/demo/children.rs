@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -81,7 +81,15 @@ impl Stage {
     /// Runs a command of a node to its end. It must succeed.
     pub(super) fn run(&self, node: &str, arguments: &[&str]) -> Result<Printed, Failure> {
         let name = format!("{node}: tidings {}", arguments.first().unwrap_or(&""));
-        let mut child = self.command(node, arguments).spawn().map_err(|error| failed(&name, &error))?;
+        match self.ended(&name, self.command(node, arguments))? {
+            (Some(status), printed) if status.success() => Ok(printed),
+            (_, printed) => Err(failed(&name, &printed.error.trim())),
+        }
+    }
+
+    /// Runs a command to its end; no status if it was ended by this process.
+    fn ended(&self, name: &str, mut command: Command) -> Result<(Option<ExitStatus>, Printed), Failure> {
+        let mut child = command.spawn().map_err(|error| failed(name, &error))?;
         drop(child.stdin.take());
         // Beside each other: a full pipe would stop the process.
         let mut errors = child.stderr.take();
@@ -91,11 +99,15 @@ impl Stage {
         self.children.add(child);
         let out = output.as_mut().map(read_all).unwrap_or_default();
         let error = error.join().unwrap_or_default();
-        let status = self.children.take(pid).map(|mut child| child.wait()).transpose().map_err(|error| failed(&name, &error))?;
-        match status {
-            Some(status) if status.success() => Ok(Printed { out, error }),
-            _ => Err(failed(&name, &error.trim())),
-        }
+        let status = self.children.take(pid).map(|mut child| child.wait()).transpose().map_err(|error| failed(name, &error))?;
+        Ok((status, Printed { out, error }))
+    }
+
+    /// Runs a command of a node that may fail; gives its exit code.
+    pub(super) fn run_failing(&self, node: &str, arguments: &[&str]) -> Result<(i32, Printed), Failure> {
+        let name = format!("{node}: tidings {}", arguments.first().unwrap_or(&""));
+        let (status, printed) = self.ended(&name, self.command(node, arguments))?;
+        Ok((status.and_then(|status| status.code()).unwrap_or(-1), printed))
     }
 
     /// Begins a command of a node.

@@ -3,7 +3,12 @@
 //! Every line that is printed was asserted first; the exit code is not 0 if something does not hold.
 
 mod children; // processes
+mod damage; // a flipped byte
 mod paragraphs; // what is published
+mod revocation; // x goes
+mod secrecy; // a look for clear text
+mod sources; // what is imported
+mod storage; // values outside the queue
 mod story; // what happens
 mod teller; // what is printed
 mod view; // what each node sees

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::children::{Printed, Running, Stage, argument, failed};
-use super::paragraphs;
 use super::teller::{Step, Teller};
 use super::view::{self, View};
 use super::workload::{self, MUTATIONS, RECORDS};
+use super::{damage, paragraphs, revocation, storage};
 use crate::failure::Failure;
 
 /// Plays everything.
@@ -22,14 +22,19 @@ pub(super) fn play(stage: &Stage, teller: &Teller) -> Result<(), Failure> {
     publish_paragraphs(stage, teller)?;
     let x = watch_live(stage, teller)?;
     y_catches_up_and_leaves(stage, teller)?;
-    work_through_a_crash(stage, teller, broker, &address)?;
+    let broker = work_through_a_crash(stage, teller, &broker, &address)?;
     x_hears_all(stage, teller, &x)?;
     y_returns(stage, teller)?;
-    all_see_the_same(stage, teller, &x)
+    let sources = storage::play(stage, teller, &x)?;
+    all_see_the_same(stage, teller)?;
+    revocation::play(stage, teller, &x)?;
+    x.interrupt()?;
+    storage::search(stage, teller, &sources)?;
+    damage::play(stage, teller, &broker, host(&address))
 }
 
 /// Begins a broker; it has printed its two lines.
-fn start_broker(stage: &Stage, listen: &str) -> Result<(Running, String), Failure> {
+pub(super) fn start_broker(stage: &Stage, listen: &str) -> Result<(Running, String), Failure> {
     let data = stage.path("broker");
     let broker = stage.begin("broker", &["broker", "--data", argument(&data)?, "--listen", listen])?;
     let (listening, address) = (broker.line()?, broker.line()?);
@@ -39,7 +44,8 @@ fn start_broker(stage: &Stage, listen: &str) -> Result<(Running, String), Failur
 
 fn meet(stage: &Stage, teller: &Teller, address: &str) -> Result<(), Failure> {
     let began = Instant::now();
-    stage.run("alice", &["init", "--broker", address])?;
+    let storage = format!("file://{}", argument(&stage.path("alice-storage"))?);
+    stage.run("alice", &["init", "--broker", address, "--storage", &storage])?;
     for reader in ["x", "y"] {
         stage.run(reader, &["init"])?;
         let card = field(&stage.run(reader, &["id"])?, "card")?;
@@ -95,7 +101,7 @@ fn y_catches_up_and_leaves(stage: &Stage, teller: &Teller) -> Result<(), Failure
 }
 
 /// 5,000 mutations of 200 records; in their middle the broker is killed and started again.
-fn work_through_a_crash(stage: &Stage, teller: &Teller, broker: Running, address: &str) -> Result<(), Failure> {
+fn work_through_a_crash(stage: &Stage, teller: &Teller, broker: &Running, address: &str) -> Result<Running, Failure> {
     let before = own(stage)?;
     let began = Instant::now();
     let mut apply = stage.begin("alice", &["apply"])?;
@@ -117,7 +123,8 @@ fn work_through_a_crash(stage: &Stage, teller: &Teller, broker: Running, address
         "made {MUTATIONS} mutations of {RECORDS} records, {} deletes and {} re-creations among them; each has its receipt, none is lost or doubled",
         kinds.deletes, kinds.again
     );
-    teller.figures(&Step { who: "alice", what, took, entries: Some(offsets), bytes: None })
+    teller.figures(&Step { who: "alice", what, took, entries: Some(offsets), bytes: None })?;
+    again.ok_or_else(|| failed("broker", &"it was not started again"))
 }
 
 fn x_hears_all(stage: &Stage, teller: &Teller, x: &Running) -> Result<(), Failure> {
@@ -158,9 +165,8 @@ fn is_newest(change: &Value, view: &View) -> bool {
     }
 }
 
-fn all_see_the_same(stage: &Stage, teller: &Teller, x: &Running) -> Result<(), Failure> {
+fn all_see_the_same(stage: &Stage, teller: &Teller) -> Result<(), Failure> {
     let began = Instant::now();
-    x.interrupt()?;
     let theirs = view::of(stage, "alice", &[])?;
     for reader in ["x", "y"] {
         check(view::of(stage, reader, &["alice:"])? == theirs, reader, "its view differs from alice's")?;
@@ -190,7 +196,7 @@ fn until_caught_up(watch: &Running) -> Result<(u64, Value), Failure> {
     }
 }
 
-fn next_event(watch: &Running, kind: &str) -> Result<Value, Failure> {
+pub(super) fn next_event(watch: &Running, kind: &str) -> Result<Value, Failure> {
     loop {
         let event = watch.json()?;
         if event["event"] == kind {
@@ -207,7 +213,7 @@ fn last<'a>(events: &'a [Value], kind: &str, who: &str) -> Result<&'a Value, Fai
     events.iter().rfind(|event| event["event"] == kind).ok_or_else(|| failed(who, &format!("no {kind} event")))
 }
 
-fn field(printed: &Printed, name: &str) -> Result<String, Failure> {
+pub(super) fn field(printed: &Printed, name: &str) -> Result<String, Failure> {
     let object: Value = serde_json::from_str(&printed.out).map_err(|error| failed(name, &error))?;
     object[name].as_str().map(str::to_owned).ok_or_else(|| failed(name, &"it was not printed"))
 }
@@ -222,6 +228,6 @@ fn host(address: &str) -> &str {
     address.trim_start_matches("tidings://").split('?').next().unwrap_or_default()
 }
 
-fn check(holds: bool, who: &str, otherwise: &str) -> Result<(), Failure> {
+pub(super) fn check(holds: bool, who: &str, otherwise: &str) -> Result<(), Failure> {
     if holds { Ok(()) } else { Err(failed(who, &otherwise)) }
 }

@@ -15,6 +15,8 @@ use crate::toml_file;
 pub(crate) struct Config {
     /// Brokers of the own queue, best first: `tidings://host:port?pin=...`.
     pub(crate) brokers: Vec<String>,
+    /// Storages of values, the one that readers ask first at the front; none: the folder `storage` of the home.
+    pub(crate) storage: Vec<String>,
 }
 
 impl Config {
@@ -32,8 +34,11 @@ impl Config {
 
     /// The text of the file.
     pub(crate) fn text(&self) -> String {
-        let brokers: Vec<_> = self.brokers.iter().map(|broker| format!("    {},\n", toml::Value::from(broker.as_str()))).collect();
-        format!("# Brokers of this node's queue, best first.\nbrokers = [\n{}]\n", brokers.concat())
+        format!(
+            "# Brokers of this node's queue, best first.\nbrokers = {}\n# Storages of its values, best first; none: the folder storage beside this file.\nstorage = {}\n",
+            list(&self.brokers),
+            list(&self.storage)
+        )
     }
 
     /// The brokers as addresses.
@@ -43,6 +48,11 @@ impl Config {
         };
         self.brokers.iter().map(|text| text.parse().map_err(|error| wrong(text, error))).collect()
     }
+}
+
+fn list(texts: &[String]) -> String {
+    let lines: Vec<_> = texts.iter().map(|text| format!("    {},\n", toml::Value::from(text.as_str()))).collect();
+    format!("[\n{}]", lines.concat())
 }
 
 fn wrong(path: &Path, error: &str) -> Failure {
@@ -61,7 +71,8 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let config = Config { brokers: vec!["tidings://broker.example:4433".into(), "a \"quoted\" one".into()] };
+        let config =
+            Config { brokers: vec!["tidings://broker.example:4433".into(), "a \"quoted\" one".into()], storage: vec!["file:///a".into()] };
         assert_eq!(toml_file::parse(&config.text()), Ok(config));
     }
 }

@@ -16,6 +16,7 @@ const PASSPHRASE_FILE: &str = "TIDINGS_PASSPHRASE_FILE";
 /// Reads and opens the key file; asks for its passphrase if there is no file for it.
 pub(super) fn read(path: &Path) -> Result<NodeKey, Failure> {
     let unreadable = |error: io::Error| Failure::new(format!("{} cannot be read: {error}", path.display()), "check its rights");
+    check_rights(path)?;
     let file = Zeroizing::new(std::fs::read(path).map_err(unreadable)?);
     let passphrase = match key_file::is_sealed(&file) {
         false => None,
@@ -25,6 +26,25 @@ pub(super) fn read(path: &Path) -> Result<NodeKey, Failure> {
         },
     };
     key_file::open(&file, passphrase.as_ref().map(|text| text.as_bytes())).map_err(|error| unopened(path, error))
+}
+
+/// A key that others can read is nobody's alone.
+#[cfg(unix)]
+fn check_rights(path: &Path) -> Result<(), Failure> {
+    let rights = std::fs::metadata(path).map(|file| std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o777);
+    match rights {
+        Ok(rights) if rights & 0o077 != 0 => {
+            let error = format!("{} is open to other users of this machine (mode {rights:04o})", path.display());
+            Err(Failure::new(error, format!("run `chmod 600 {}`; if others may have read it, make another node", path.display())))
+        }
+        // What cannot be looked at cannot be read either, which is told then.
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+fn check_rights(_: &Path) -> Result<(), Failure> {
+    Ok(())
 }
 
 /// Makes a key and writes its file, mode 0600, durably.

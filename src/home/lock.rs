@@ -1,14 +1,14 @@
 //! One process owns a home at a time.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 
 /// How often a held lock is tried again.
-const RETRY: Duration = Duration::from_millis(20);
+pub(crate) const RETRY: Duration = Duration::from_millis(20);
 
 /// The lock on a home. The system releases it when the process ends, however it ends.
 #[derive(Debug)]
@@ -22,20 +22,36 @@ impl Lock {
     /// # Errors
     /// Another process holds it still; the failure names its pid. Nothing was changed.
     pub(crate) fn take(folder: &Path, patience: Duration) -> Result<Self, Failure> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match Self::attempt(folder)? {
+                Some(lock) => return Ok(lock),
+                None if Instant::now() < deadline => std::thread::sleep(RETRY),
+                None => return Err(Self::held(folder)),
+            }
+        }
+    }
+
+    /// The same without waiting; `None` if another process holds it.
+    pub(crate) fn attempt(folder: &Path) -> Result<Option<Self>, Failure> {
         let path = folder.join("lock");
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = opened.map_err(|error| unusable(&path, &error))?;
-        let deadline = Instant::now() + patience;
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(RETRY),
-                Err(TryLockError::WouldBlock) => return Err(held(folder, &mut file)),
-                Err(TryLockError::Error(error)) => return Err(unusable(&path, &error)),
-            }
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(unusable(&path, &error)),
         }
         name_owner(&mut file).map_err(|error| unusable(&path, &error))?;
-        Ok(Self { _file: file })
+        Ok(Some(Self { _file: file }))
+    }
+
+    /// The failure that another process holds it, with its pid.
+    pub(crate) fn held(folder: &Path) -> Failure {
+        // The owner may be between taking the lock and writing its pid.
+        let pid = std::fs::read_to_string(folder.join("lock")).ok().and_then(|text| text.trim().parse::<u32>().ok());
+        let owner = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+        Failure::new(format!("{owner} is using {}", folder.display()), "end it, or repeat with a longer --timeout")
     }
 }
 
@@ -43,14 +59,6 @@ fn name_owner(file: &mut File) -> std::io::Result<()> {
     file.set_len(0)?;
     file.seek(SeekFrom::Start(0))?;
     writeln!(file, "{}", std::process::id())
-}
-
-fn held(folder: &Path, file: &mut File) -> Failure {
-    let mut text = String::new();
-    // The owner may be between taking the lock and writing its pid.
-    let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse::<u32>().ok());
-    let owner = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-    Failure::new(format!("{owner} is using {}", folder.display()), "end it, or repeat with a longer --timeout")
 }
 
 fn unusable(path: &Path, error: &std::io::Error) -> Failure {

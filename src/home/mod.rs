@@ -1,12 +1,16 @@
 //! A node's home: its key, its local state, its settings, and the lock that gives them to one process at a time.
 //!
-//! `node.key`, `state.redb`, `config.toml`, `lock`, `evidence/`.
+//! `node.key`, `state.redb`, `config.toml`, `lock`, `control.sock`, `evidence/`, `storage/` (unless the settings name another
+//! storage), `fetched/` (sealed values of others), `spool/`.
 
 mod config;
 mod key;
 mod lock;
+mod storages;
 
 pub(crate) use config::Config;
+pub(crate) use lock::{Lock, RETRY};
+pub(crate) use storages::{Storages, as_one, open as open_storage};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +19,6 @@ use std::time::Duration;
 use tidings_core::{KeyFileError, NodeKey};
 
 use crate::failure::Failure;
-use lock::Lock;
 
 /// A home that this process owns until it is dropped.
 #[derive(Debug)]
@@ -29,13 +32,13 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Opens the home in `folder`; waits up to `patience` for another process.
+    /// Opens the home in `folder`, with its lock if the caller has it, else waits up to `patience` for another process.
     ///
     /// # Errors
     /// There is none, another process holds it, or its key or settings cannot be read. Nothing was changed.
-    pub(crate) fn open(folder: &Path, patience: Duration) -> Result<Self, Failure> {
+    pub(crate) fn open(folder: &Path, lock: Option<Lock>, patience: Duration) -> Result<Self, Failure> {
         require(folder)?;
-        let lock = Lock::take(folder, patience)?;
+        let lock = lock.map_or_else(|| Lock::take(folder, patience), Ok)?;
         let config = Config::read(&folder.join("config.toml"))?;
         let key = Arc::new(key::read(&key_path(folder))?);
         Ok(Self { folder: folder.to_owned(), key, config, _lock: lock })
@@ -63,9 +66,33 @@ impl Home {
         Ok(Self { folder: folder.to_owned(), key, config, _lock: lock })
     }
 
+    /// Where it is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Where the client keeps its state.
     pub(crate) fn state(&self) -> PathBuf {
         self.folder.join("state.redb")
+    }
+
+    /// Its own storages.
+    ///
+    /// # Errors
+    /// The settings name one that cannot be.
+    pub(crate) fn storages(&self) -> Result<Storages, Failure> {
+        Storages::open(&self.config.storage, &self.folder)
+            .map_err(|error| Failure::new(format!("config.toml: {error}"), "mend `storage` in config.toml"))
+    }
+
+    /// Where values are drafted.
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.folder.join("spool")
+    }
+
+    /// Where values of others are kept.
+    pub(crate) fn fetched(&self) -> PathBuf {
+        self.folder.join("fetched")
     }
 
     /// Where evidence is kept.
@@ -95,8 +122,13 @@ pub(crate) fn folder(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
     given.or_else(default).ok_or_else(|| Failure::usage("there is no home folder", "name one with --home or TIDINGS_HOME"))
 }
 
+/// Whether a node was made in `folder`.
+pub(crate) fn is_home(folder: &Path) -> bool {
+    key_path(folder).exists()
+}
+
 fn require(folder: &Path) -> Result<(), Failure> {
-    if key_path(folder).exists() {
+    if is_home(folder) {
         return Ok(());
     }
     Err(Failure::new(format!("there is no node in {}", folder.display()), "make one with `tidings init`, or name its folder with --home"))

@@ -2,6 +2,7 @@
 
 use tidings_client::{FollowError, PublisherError, StateError, VerdictReport};
 use tidings_core::reader::Verdict;
+use tidings_datastore::{DatastoreError, FollowerError, Unfetched};
 
 use crate::clock;
 use crate::failure::{Exit, Failure};
@@ -14,7 +15,24 @@ pub(crate) fn state_failure(error: StateError) -> Failure {
         StateError::TooNew { .. } => "use the version of Tidings that wrote it, or a newer one",
         _ => "check the free space and the rights of the folder, then repeat",
     };
-    Failure::new(format!("state.redb: {error}"), action)
+    Failure::new(of_state(&error), action)
+}
+
+/// What is wrong with the state, with the name of its file.
+pub(crate) fn of_state(error: &StateError) -> String {
+    let text = error.to_string();
+    match text.strip_prefix("the state ") {
+        Some(rest) => format!("state.redb {rest}"),
+        None => format!("state.redb: {text}"),
+    }
+}
+
+/// Why a verdict is what it is, without its own word in front: a refusal says it again.
+pub(crate) fn detail(report: &VerdictReport) -> &str {
+    match report.detail.split_once(": ") {
+        Some((word, rest)) if word.eq_ignore_ascii_case(report.verdict.word()) => rest,
+        _ => &report.detail,
+    }
 }
 
 /// The own queue cannot be opened.
@@ -34,15 +52,46 @@ pub(crate) fn follow_failure(error: FollowError) -> Failure {
             Failure::new(&error, "send the owner the card that `tidings id --card` prints, and ask for another invitation")
         }
         FollowError::AlreadyFollowing => Failure::new(&error, "nothing is to be done; `tidings status` lists it"),
+        FollowError::NameTooLong => Failure::usage(&error, "choose a shorter one with --as"),
         FollowError::NotFollowing => Failure::new(&error, "see `tidings status` for who is"),
         error => Failure::new(error, "check which invitation was meant"),
+    }
+}
+
+/// A follow cannot be kept up, or a value of it is not here.
+pub(crate) fn follower_failure(error: FollowerError) -> Failure {
+    match error {
+        FollowerError::Follow(error) => follow_failure(error),
+        FollowerError::State(error) => state_failure(error),
+        FollowerError::Unfetched(unfetched) => unfetched_failure(&unfetched),
+        error => Failure::new(error, "check the free space and the rights of the folder, then repeat"),
+    }
+}
+
+fn unfetched_failure(unfetched: &Unfetched) -> Failure {
+    let action = match unfetched {
+        Unfetched::NoStorage => "ask the owner where it is; name it with `tidings follow --storage` after `tidings unfollow`",
+        Unfetched::NotHere => "repeat without --offline",
+        Unfetched::Altered => "tell the owner; nothing of it was used",
+        Unfetched::TooNew => "use a newer version of Tidings",
+        _ => "repeat later, or with a longer --timeout",
+    };
+    Failure::new(unfetched, action).exit(Exit::Unreachable)
+}
+
+/// The own values cannot be written or read.
+pub(crate) fn datastore_failure(error: DatastoreError) -> Failure {
+    match error {
+        DatastoreError::State(error) => state_failure(error),
+        DatastoreError::Spool(_) => Failure::new(error, "check the free space and the rights of the folder, then repeat"),
+        error => Failure::new(error, "repeat later"),
     }
 }
 
 /// A view that is not what was asked for.
 pub(crate) fn verdict_failure(report: &VerdictReport, action: &str) -> Failure {
     let as_of = clock::text_or_none(report.as_of).map_or_else(|| "nothing verified yet".to_owned(), |time| format!("as of {time}"));
-    let error = match report.detail.as_str() {
+    let error = match detail(report) {
         "" => format!("{} ({as_of})", report.verdict),
         detail => format!("{}: {detail} ({as_of})", report.verdict),
     };
@@ -60,5 +109,19 @@ pub(crate) fn verdict_exit(verdict: Verdict) -> Option<Exit> {
         Verdict::Denied => Some(Exit::Refused),
         Verdict::Stale | Verdict::Offline => Some(Exit::Unreachable),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidings_proto::Timestamp;
+
+    #[test]
+    fn no_word_is_said_twice() {
+        let report =
+            VerdictReport { verdict: Verdict::Denied, as_of: Timestamp::new(1000), detail: "Denied: no row".into(), evidence: None };
+        assert_eq!(verdict_failure(&report, "ask").error, "denied: no row (as of 1970-01-01T00:00:01.000Z)");
+        assert_eq!(of_state(&StateError::Locked), "state.redb is in use by another process");
     }
 }

@@ -1,23 +1,33 @@
-//! A node while a command uses it: its home, its state, its connections.
+//! A node while a command uses it: its home, its state, its connections. One process runs it; commands of others borrow it.
 
 mod failures;
+mod follows;
 mod outbox;
+mod shelf;
+mod site;
 
-pub(crate) use failures::{follow_failure, state_failure, verdict_exit, verdict_failure};
+pub(crate) use failures::{datastore_failure, detail, follow_failure, of_state, state_failure, verdict_exit, verdict_failure};
+pub(crate) use follows::{Feed, Follows, News, OwnerStorage, told, untold};
+pub(crate) use site::Site;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_client::connection::ConnectOptions;
-use tidings_client::{Dial, Endpoint, Follow, Network, Nowhere, Publisher, PublisherConfig, State, Subscriber, SubscriberConfig};
-use tidings_proto::QueueId;
+use tidings_client::{Dial, Endpoint, Follow, Network, Nowhere, Publisher, PublisherConfig, State, Subscriber};
+use tidings_datastore::{Datastore, DatastoreConfig};
 
 use crate::args::Globals;
+use crate::console::Console;
 use crate::failure::{Effect, Failure};
 use crate::home::Home;
+use shelf::Shelf;
 
 /// Longest wait for one IP address of a broker; less than [`DELIVER`], so that its silence is told.
 const CONNECT: Duration = Duration::from_secs(4);
+/// How often a node that stays lets its readers know that nothing was kept from them.
+const PULSE: Duration = Duration::from_secs(60);
 /// Longest wait for what earlier commands left in the outbox, in a command that writes nothing itself.
 const DELIVER: Duration = Duration::from_secs(5);
 /// Time for the goodbye to leave. One that is lost costs the broker 30 s of an idle connection, this node nothing.
@@ -28,68 +38,103 @@ const GOODBYE: Duration = Duration::from_millis(20);
 pub(crate) enum Reach {
     /// It may.
     Online,
+    /// It may, and stays there: the broker and the readers hear of it again and again.
+    Standing,
     /// It must not.
     Offline,
 }
 
-/// A node that this process owns until it is closed.
+/// A node as one command uses it.
 pub(crate) struct Node {
+    running: Arc<Running>,
+    tenure: Tenure,
+    /// Where it tells what is no failure.
+    console: Console,
+    /// How long to wait for a broker.
+    pub(crate) patience: Duration,
+}
+
+/// Whose the running node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tenure {
+    /// It was begun for this command and ends with it.
+    Own,
+    /// It runs for others too, and goes on.
+    Borrowed,
+}
+
+/// What runs.
+pub(crate) struct Running {
     /// Its home.
     pub(crate) home: Home,
     /// Its durable state.
     pub(crate) state: State,
     /// Its own queue.
     pub(crate) publisher: Publisher,
-    dial: Arc<dyn Dial>,
+    /// Its own records, with their values.
+    pub(crate) datastore: Datastore,
+    /// Addresses of its storages, for messages.
+    pub(crate) storages: Vec<String>,
+    /// The queue in these storages.
+    pub(crate) shelf: Shelf,
+    /// The follows that are kept up.
+    pub(crate) kept_up: Follows,
     endpoint: Option<Endpoint>,
-    /// How long to wait for a broker.
-    pub(crate) patience: Duration,
 }
 
 impl Node {
-    /// Opens the node in the home that is meant. What earlier commands left in the outbox is published while it is open.
+    /// Borrows the node that this process runs, or else opens the one in the home that is meant. What earlier commands left in
+    /// the outbox is published while it is open.
     ///
     /// # Errors
     /// The home or its state cannot be used. Nothing was changed.
-    pub(crate) fn open(globals: &Globals, reach: Reach) -> Result<Self, Failure> {
-        let home = globals.home()?;
-        let state = open_state(&home)?;
-        let (dial, endpoint) = dial(reach, globals.timeout)?;
-        let config = PublisherConfig::new(Arc::clone(&dial), home.config.addresses()?);
-        let publisher = Publisher::open(state.clone(), Arc::clone(&home.key), config).map_err(failures::publisher_failure)?;
-        Ok(Self { home, state, publisher, dial, endpoint, patience: globals.timeout })
+    pub(crate) async fn open(globals: &Globals, reach: Reach) -> Result<Self, Failure> {
+        let (patience, console) = (globals.timeout, globals.console.clone());
+        if let Some(running) = &globals.site.running {
+            return Ok(Self { running: Arc::clone(running), tenure: Tenure::Borrowed, console, patience });
+        }
+        let home = Home::open(&globals.folder()?, globals.site.take_lock(), globals.timeout)?;
+        let running = Running::begin(home, reach, globals.timeout).await?;
+        Ok(Self { running: Arc::new(running), tenure: Tenure::Own, console, patience })
     }
 
-    /// Starts to keep up a follow.
-    pub(crate) fn subscriber(&self, queue: QueueId) -> Result<Subscriber, Failure> {
-        let mut config = SubscriberConfig::new(Arc::clone(&self.dial));
-        config.evidence_dir = Some(self.home.evidence());
-        Subscriber::start(self.state.clone(), Arc::clone(&self.home.key), queue, config).map_err(follow_failure)
+    /// What runs, for others to borrow.
+    pub(crate) fn running(&self) -> &Arc<Running> {
+        &self.running
     }
 
-    /// All follows.
-    pub(crate) fn follows(&self) -> Result<Vec<Follow>, Failure> {
-        Subscriber::follows(&self.state).map_err(state_failure)
-    }
-
-    /// The follow of an owner: its name, its DID, or the beginning of one that no other DID has.
-    pub(crate) fn follow(&self, owner: &str) -> Result<Follow, Failure> {
-        find(self.follows()?, owner)
+    /// Whether it runs for others too.
+    pub(crate) fn is_borrowed(&self) -> bool {
+        self.tenure == Tenure::Borrowed
     }
 
     /// Ends the work: publishes what waits, if a broker is there, and says goodbye. What could not be published stays saved.
+    /// A borrowed node goes on and publishes by itself.
     pub(crate) async fn close(self) {
         let waits = self.publisher.status().is_ok_and(|status| status.unsigned + status.unreceipted > 0);
-        if waits && self.endpoint.is_some() {
+        if waits && self.endpoint.is_some() && self.tenure == Tenure::Own {
             let _ = outbox::wait(&self.publisher, DELIVER.min(self.patience), self.publisher.flush(DELIVER)).await;
+        }
+        if self.tenure == Tenure::Own
+            && let Err(error) = self.shelf.show(&self.publisher, DELIVER.min(self.patience)).await
+        {
+            let place = self.storages.join(", ");
+            self.console
+                .tell(format_args!("{place} does not show this yet ({error}): it is written with the next publish, or by `tidings up`"));
         }
         self.abandon().await;
     }
 
-    /// Ends the work of a command that failed: says goodbye, but publishes nothing more.
+    /// Ends the work of a command that failed: says goodbye, but publishes nothing more. A borrowed node goes on.
     pub(crate) async fn abandon(self) {
-        self.publisher.close().await;
-        if let Some(endpoint) = self.endpoint {
+        if self.tenure == Tenure::Borrowed {
+            return;
+        }
+        self.kept_up.close().await;
+        self.shelf.close().await;
+        self.datastore.clone().close().await;
+        self.publisher.clone().close().await;
+        if let Some(endpoint) = &self.endpoint {
             let _ = tokio::time::timeout(GOODBYE, endpoint.flush()).await;
         }
     }
@@ -105,6 +150,51 @@ impl Node {
     /// Waits until a broker takes publishes, or until each was tried and none does. Whether one does.
     pub(crate) async fn connected(&self) -> Result<bool, Failure> {
         outbox::connected(&self.publisher, DELIVER.min(self.patience)).await
+    }
+}
+
+impl Deref for Node {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
+}
+
+impl Running {
+    async fn begin(home: Home, reach: Reach, patience: Duration) -> Result<Self, Failure> {
+        let storages = home.storages()?;
+        let state = open_state(&home)?;
+        let (dial, endpoint) = dial(reach, patience)?;
+        let mut config = PublisherConfig::new(Arc::clone(&dial), home.config.addresses()?);
+        config.pulse_every = (reach == Reach::Standing).then_some(PULSE);
+        config.locator = storages.locator;
+        let publisher = Publisher::open(state.clone(), Arc::clone(&home.key), config).map_err(failures::publisher_failure)?;
+        let config = DatastoreConfig::new(Arc::clone(&storages.driver), home.spool());
+        let datastore = Datastore::open(state.clone(), publisher.clone(), config).await.map_err(datastore_failure)?;
+        let shelf = Shelf::new(state.clone(), &publisher, storages.driver, reach);
+        let kept_up = Follows::new(state.clone(), &home, (reach != Reach::Offline).then_some(dial));
+        Ok(Self { home, state, publisher, datastore, storages: storages.addresses, shelf, kept_up, endpoint })
+    }
+
+    /// All follows.
+    pub(crate) fn follows(&self) -> Result<Vec<Follow>, Failure> {
+        Subscriber::follows(&self.state).map_err(state_failure)
+    }
+
+    /// The follow of an owner: its name, its DID, or the beginning of one that no other DID has.
+    pub(crate) fn follow(&self, owner: &str) -> Result<Follow, Failure> {
+        find(self.follows()?, owner)
+    }
+
+    /// Keeps up every follow from now on.
+    pub(crate) fn keep_up_all(&self) -> Result<(), Failure> {
+        self.follows()?.iter().try_for_each(|follow| self.kept_up.begin(follow.queue))
+    }
+
+    /// Where the storage of an owner is.
+    pub(crate) fn storage_of(&self, follow: &Follow) -> Result<OwnerStorage, Failure> {
+        OwnerStorage::of(&self.state, follow)
     }
 }
 
@@ -151,7 +241,7 @@ fn find(follows: Vec<Follow>, owner: &str) -> Result<Follow, Failure> {
 }
 
 /// The action of a failure whose effect is saved.
-pub(crate) const DO_NOT_REPEAT: &str = "do not repeat: it is published by the next command, or while `tidings watch` runs";
+pub(crate) const DO_NOT_REPEAT: &str = "do not repeat: it is published by the next command, or while `tidings up` or `watch` runs";
 
 impl Failure {
     /// The same for a change that is saved and will be published.

@@ -56,7 +56,7 @@ pub(crate) fn saved(status: &OwnStatus) -> Failure {
     // A broker that might still take it says more about what to do than one that never will.
     let broker = status.brokers.iter().find(|broker| !is_refusal(broker.state)).unwrap_or(first);
     let place = format!("{}:{}", broker.address.host, broker.address.port);
-    let detail = if broker.error.is_empty() { String::new() } else { format!(": {}", broker.error) };
+    let detail = cause(&broker.error);
     let error = match broker.state {
         BrokerState::Idle | BrokerState::Connecting | BrokerState::Connected => {
             format!("the broker at {place} did not answer in time{detail}")
@@ -68,6 +68,12 @@ pub(crate) fn saved(status: &OwnStatus) -> Failure {
         Some(action) => Failure { action: action.to_owned(), ..failure },
         None => failure,
     }
+}
+
+/// The last error behind a colon, without the address that stands before it already.
+fn cause(error: &str) -> String {
+    let rest = error.strip_prefix("no broker answers at ").and_then(|rest| rest.split_once(": ")).map_or(error, |(_, cause)| cause);
+    if rest.is_empty() { String::new() } else { format!(": {rest}") }
 }
 
 /// What to do where the next command alone will not publish.

@@ -29,6 +29,7 @@ fn without_a_broker_a_followed_record_is_answered_with_its_time_or_not_at_all() 
     let broker = world.alice_and_bob();
     world.put("/a", "1");
     world.ok("bob", &["watch", "--once"]);
+    world.without_storage();
     drop(broker);
     let old = world.run("bob", &["--timeout", "1s", "get", "alice:/a"]);
     assert_eq!((old.code, json(&old.out)["value"].as_str(), old.err.starts_with("as of 2")), (0, Some("1"), true), "{old:?}");
@@ -108,4 +109,28 @@ fn the_log_of_a_broker_holds_no_path_and_no_value() {
     assert_eq!(broker.end_with("TERM").code(), Some(0));
     let log = fs::read_to_string(world.path("log")).expect("a log");
     assert!(log.contains("draining") && !log.contains("favorites") && !log.contains("ultramarine"));
+}
+
+/// A mistyped folder was once made, with an admission list that no broker read.
+#[test]
+fn who_may_publish_is_not_kept_in_a_folder_that_is_no_brokers() {
+    let world = World::new();
+    let did = json(&world.ok("alice", &["init"]))["did"].as_str().expect("a did").to_owned();
+    let data = world.path("nowhere").to_string_lossy().into_owned();
+    for decision in ["allow", "deny"] {
+        let done = world.run("nobody", &["broker", decision, &did, "--data", &data]);
+        assert_eq!((done.exit_and_effect(), done.error().contains("no broker's folder")), (failed("none"), true), "{}", done.err);
+    }
+    assert!(!world.path("nowhere").exists());
+}
+
+/// A broker on loopback is open if nobody says otherwise, and then a denial changes nothing.
+#[test]
+fn who_denies_an_owner_is_told_where_that_counts() {
+    let world = World::new();
+    let broker = world.broker("127.0.0.1:0", &[]);
+    let did = json(&world.ok("alice", &["init", "--broker", &broker.address]))["did"].as_str().expect("a did").to_owned();
+    let data = world.path("broker").to_string_lossy().into_owned();
+    let done = world.run("nobody", &["broker", "deny", &did, "--data", &data]);
+    assert_eq!((done.code, done.err.contains("--admit list")), (0, true), "{}", done.err);
 }

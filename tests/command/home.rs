@@ -82,6 +82,22 @@ fn only_its_owner_may_read_the_key() {
     }
 }
 
+/// A key that a copy or a backup had opened to everybody was used without a word.
+#[cfg(unix)]
+#[test]
+fn a_key_that_others_can_read_is_refused_with_what_to_do() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    world.ok("alice", &["init"]);
+    let key = world.path("alice/node.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("it is ours");
+    let done = world.run("alice", &["id"]);
+    let action = done.failure()["action"].as_str().expect("text").to_owned();
+    assert_eq!((done.exit_and_effect(), action.contains("chmod 600")), (failed("none"), true), "{}", done.err);
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("it is ours");
+    world.ok("alice", &["id"]);
+}
+
 #[test]
 fn a_sealed_key_opens_only_with_its_passphrase() {
     let world = World::new();
@@ -97,12 +113,22 @@ fn a_sealed_key_opens_only_with_its_passphrase() {
 }
 
 #[test]
-fn a_storage_that_this_version_lacks_is_refused_and_nothing_is_made() {
+fn a_storage_that_is_none_or_does_not_last_is_refused_and_nothing_is_made() {
     let world = World::new();
-    for storage in ["file:///tmp/x", "s3://bucket/prefix", "memory:"] {
+    let long = format!("file:///{}", "x".repeat(512));
+    for storage in ["memory:", "ftp://host/x", "file://relative", &long] {
         assert_eq!(world.run("alice", &["init", "--storage", storage]).exit_and_effect(), (2, "none".to_owned()), "{storage}");
     }
     assert!(!world.path("alice").exists());
+}
+
+#[test]
+fn storages_that_were_named_are_kept_in_the_settings_and_used() {
+    let world = World::new();
+    let places = ["first", "second"].map(|name| format!("file://{}", world.path(name).display()));
+    world.ok("alice", &["init", "--storage", &places[0], "--storage", &places[1]]);
+    let status = json(&world.ok("alice", &["status", "--offline"]));
+    assert_eq!(status["own"]["storage"]["addresses"], serde_json::json!(places));
 }
 
 #[test]
@@ -128,8 +154,9 @@ fn a_fingerprint_that_differs_is_named_and_nothing_is_granted() {
 fn a_second_command_waits_and_then_names_the_process() {
     let world = World::new();
     let _broker = world.alice_and_bob();
-    let mut watch = world.begin("bob", &["watch"]);
-    watch.event("caught-up");
-    let done = world.run("bob", &["--timeout", "100ms", "ls"]);
-    assert_eq!((done.exit_and_effect(), done.error().contains(&watch.pid().to_string())), (failed("none"), true), "{}", done.err);
+    let mut apply = world.begin_fed("alice", &["apply"]);
+    apply.feed(r#"{"op":"put","path":"/a","value":"1"}"#);
+    apply.line();
+    let done = world.run("alice", &["--timeout", "100ms", "ls"]);
+    assert_eq!((done.exit_and_effect(), done.error().contains(&apply.pid().to_string())), (failed("none"), true), "{}", done.err);
 }

@@ -34,6 +34,7 @@ fn what_bob_has_seen_is_acknowledged_to_alice() {
 fn a_watch_that_reaches_nobody_in_time_exits_with_5() {
     let world = World::new();
     let broker = world.alice_and_bob();
+    world.without_storage();
     drop(broker);
     assert_eq!(world.run("bob", &["--timeout", "1s", "watch", "--once"]).exit_and_effect().0, 5);
 }
@@ -113,10 +114,46 @@ fn a_watch_goes_on_by_itself_when_the_broker_is_back() {
     let mut broker = world.alice_and_bob();
     let mut watch = world.begin("bob", &["watch"]);
     watch.event("caught-up");
+    world.without_storage();
     assert_eq!(broker.process.end_with("TERM").code(), Some(0));
     assert_eq!(watch.event("verdict")["verdict"], "up-to-date");
-    assert_eq!(watch.event("verdict")["verdict"], "offline");
+    // The storage answers too, and has nothing.
+    assert_eq!(watch.event("verdict")["verdict"], "stale");
     let _broker = world.broker(broker.place(), &[]);
     world.put("/a", "1");
     assert_eq!(watch.event("change")["path"], "/a");
+}
+
+/// A script that read only standard output saw nothing at all.
+#[test]
+fn a_watch_that_reaches_nobody_prints_a_verdict() {
+    let world = World::new();
+    let broker = world.alice_and_bob();
+    world.without_storage();
+    drop(broker);
+    let done = world.run("bob", &["--timeout", "1s", "watch", "--once"]);
+    let last = json(done.out.lines().last().expect("a line"));
+    assert_eq!((last["event"].as_str(), last["verdict"].as_str()), (Some("verdict"), Some("stale")), "{last}");
+}
+
+#[test]
+fn who_follows_an_owner_twice_is_told_so() {
+    let world = World::new();
+    let _broker = world.alice_and_bob();
+    let again = world.run("bob", &["follow", &world.invitation("bob"), "--as", "alice"]);
+    assert_eq!((again.exit_and_effect(), again.error().contains("followed already")), (failed("none"), true), "{}", again.err);
+}
+
+/// [P-17] From the receipt on, the broker serves that reader no more.
+#[test]
+fn a_revoked_reader_is_denied() {
+    let world = World::new();
+    let _broker = world.alice_and_bob();
+    world.put("/a", "1");
+    world.ok("bob", &["watch", "--once"]);
+    let revoked = json(&world.ok("alice", &["revoke", "bob"]));
+    assert_eq!(revoked["result"], "receipted");
+    assert_eq!(world.ok("alice", &["readers"]), "");
+    assert_eq!(world.run("bob", &["watch", "--once"]).exit_and_effect().0, 3);
+    assert_eq!(world.run("alice", &["revoke", "bob"]).exit_and_effect(), failed("none"));
 }

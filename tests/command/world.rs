@@ -1,9 +1,10 @@
 //! Homes, a broker and commands in a folder of their own, as real processes.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -107,6 +108,30 @@ impl World {
         Broker { process, address }
     }
 
+    /// Begins to run a node; it serves when this returns.
+    pub(crate) fn up(&self, node: &str) -> Running {
+        let mut up = self.begin(node, &["up"]);
+        assert!(up.line().contains("did:key:"));
+        up
+    }
+
+    /// Waits until a node says of its first follow that it has come to `offset` and waits with `pending` changes.
+    pub(crate) fn wait_for(&self, node: &str, offset: u64, pending: u64) {
+        self.wait_until(node, |follow| (follow["offset"].as_u64(), follow["pending"].as_u64()) == (Some(offset), Some(pending)));
+    }
+
+    /// Waits until what a node says of its first follow is as it should be.
+    pub(crate) fn wait_until(&self, node: &str, is_so: impl Fn(&Value) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let follow = &json(&self.ok(node, &["status"]))["follows"][0];
+            if is_so(follow) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{follow}");
+        }
+    }
+
     /// A broker, alice with a queue there, and bob who follows her.
     pub(crate) fn alice_and_bob(&self) -> Broker {
         let broker = self.broker("127.0.0.1:0", &[]);
@@ -114,6 +139,11 @@ impl World {
         self.ok("bob", &["init"]);
         self.ok("bob", &["follow", &self.invitation("bob"), "--as", "alice"]);
         broker
+    }
+
+    /// Takes alice's storage away: only a broker can tell of her now.
+    pub(crate) fn without_storage(&self) {
+        std::fs::remove_dir_all(self.path("alice/storage")).expect("alice's storage is there");
     }
 
     /// An invitation of alice for a node.
@@ -159,6 +189,11 @@ impl Running {
         writeln!(self.input.as_mut().expect("its input is open"), "{line}").expect("it reads");
     }
 
+    /// Gives it the beginning of a line.
+    pub(crate) fn feed_part(&mut self, part: &str) {
+        write!(self.input.as_mut().expect("its input is open"), "{part}").expect("it reads");
+    }
+
     /// Its id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -169,6 +204,13 @@ impl Running {
         let mut line = String::new();
         self.lines.read_line(&mut line).expect("it prints");
         line.trim_end().to_owned()
+    }
+
+    /// All lines that are left.
+    pub(crate) fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.lines.read_to_string(&mut rest).expect("it prints");
+        rest
     }
 
     /// The next event of a kind.

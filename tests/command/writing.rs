@@ -26,15 +26,6 @@ fn a_write_that_does_not_wait_is_durable_and_published_by_the_next_command() {
 }
 
 #[test]
-fn a_value_over_the_cap_changes_nothing() {
-    let world = World::new();
-    world.ok("alice", &["init"]);
-    let value = world.file("value", "a".repeat(4097));
-    assert_eq!(world.run("alice", &["put", "/a", &value]).exit_and_effect(), failed("none"));
-    assert_eq!(world.ok("alice", &["ls"]), "");
-}
-
-#[test]
 fn what_is_no_path_is_a_usage_error() {
     let world = World::new();
     world.ok("alice", &["init"]);
@@ -82,6 +73,54 @@ fn every_byte_of_a_value_comes_out_as_it_went_in() {
     run(&["init"]);
     run(&["put", "/a", &world.file("value", &value), "--no-wait"]);
     assert_eq!(run(&["get", "/a", "--offline"]).stdout, value);
+}
+
+/// `revoke` and listings know readers by their names.
+#[test]
+fn two_readers_do_not_share_a_name() {
+    let world = World::new();
+    let _broker = world.alice_and_bob();
+    world.ok("carol", &["init"]);
+    let card = |node: &str| json(&world.ok(node, &["id"]))["card"].as_str().expect("a card").to_owned();
+    assert_eq!(world.run("alice", &["grant", &card("carol"), "--as", "bob"]).exit_and_effect(), (2, "none".to_owned()));
+    world.ok("alice", &["grant", &card("bob"), "--as", "bob"]);
+}
+
+#[test]
+fn the_own_entries_match_the_signed_head() {
+    let world = World::new();
+    let _broker = world.alice_and_bob();
+    world.put("/a", "1");
+    world.put("/b", "2");
+    let verified = json(&world.ok("alice", &["verify"]));
+    assert_eq!((verified["matches"].as_bool(), verified["live"].as_u64()), (Some(true), Some(2)), "{verified}");
+}
+
+#[test]
+fn what_is_no_evidence_is_told_apart() {
+    let world = World::new();
+    let file = world.file("nothing.evidence", "nothing");
+    assert_eq!(world.run("nobody", &["verify", "--evidence", &file]).exit_and_effect(), failed("none"));
+}
+
+#[test]
+fn a_doctor_names_a_broker_that_is_away() {
+    let world = World::new();
+    let broker = world.alice_and_bob();
+    let well = world.ok("alice", &["doctor"]);
+    assert!(well.lines().all(|line| json(line)["ok"] == true), "{well}");
+    drop(broker);
+    let ill = world.run("alice", &["--timeout", "1s", "doctor"]);
+    let broker = ill.out.lines().map(json).find(|check| check["check"] == "broker").expect("a check");
+    assert_eq!((ill.exit_and_effect().0, broker["ok"].as_bool()), (5, Some(false)), "{broker}");
+}
+
+#[test]
+fn there_is_a_page_for_every_command() {
+    let world = World::new();
+    assert!(world.ok("nobody", &["man"]).contains("unfollow"));
+    assert!(world.ok("nobody", &["man", "apply"]).contains("JSON lines"));
+    assert_eq!(world.run("nobody", &["man", "nonsense"]).exit_and_effect().0, 2);
 }
 
 #[test]

@@ -1,30 +1,47 @@
 //! Serving.
 
 use std::net::{Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tidings_broker::server::{Admission, AdmissionList, Broker, BrokerConfig, IdentityError, StartError};
-use tidings_broker::store::{OpenError, RocksStore, Settings as StoreSettings};
+use tidings_broker::store::{OpenError, RocksStore, Settings as StoreSettings, Store};
 
 use super::settings::{Admit, Settings};
+use crate::console::Console;
 use crate::failure::Failure;
 use crate::output;
 use crate::signal::Stop;
 
+/// Longest wait for reads that are under way at the end.
+const RELEASE: Duration = Duration::from_secs(2);
+/// How often it is looked whether they are over.
+const GLANCE: Duration = Duration::from_millis(2);
+
 /// Serves until SIGINT or SIGTERM, then drains. Prints two lines once it serves: where, and the address for clients.
-pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
+pub(super) async fn run(console: &Console, settings: Settings) -> Result<(), Failure> {
     let stop = Stop::listen()?;
     let config = config(settings)?;
-    let store = open(&config.data)?;
-    let broker = Broker::start(config, Arc::new(store)).await.map_err(start_failure)?;
-    output::print(&format!("listening on {}", broker.local_addr()))?;
-    output::print(&broker.address().to_string())?;
+    let store = Arc::new(open(&config.data)?);
+    let broker = Broker::start(config, Arc::clone(&store) as Arc<dyn Store>).await.map_err(start_failure)?;
+    output::print(console, &format!("listening on {}", broker.local_addr()))?;
+    output::print(console, &broker.address().to_string())?;
     stop.wait().await;
     tracing::info!("draining");
     broker.drain().await;
+    released(&store).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits until the last read of a cut connection has let go of the store. A process that ends under such a read would be ended by
+/// the store's library with an abort.
+async fn released(store: &Arc<RocksStore>) {
+    let deadline = Instant::now() + RELEASE;
+    while Arc::strong_count(store) > 1 && Instant::now() < deadline {
+        tokio::time::sleep(GLANCE).await;
+    }
 }
 
 fn config(settings: Settings) -> Result<BrokerConfig, Failure> {
@@ -41,9 +58,14 @@ fn config(settings: Settings) -> Result<BrokerConfig, Failure> {
     Ok(config)
 }
 
+/// Where the queues are.
+pub(super) fn store(data: &Path) -> PathBuf {
+    data.join("store")
+}
+
 /// The queues are in `store/`, beside the keys and the admission list.
 fn open(data: &Path) -> Result<RocksStore, Failure> {
-    let folder = data.join("store");
+    let folder = store(data);
     std::fs::create_dir_all(&folder)
         .map_err(|error| Failure::new(format!("{} cannot be made: {error}", folder.display()), "check --data and its rights"))?;
     RocksStore::open(&folder, &StoreSettings::default()).map_err(|error| open_failure(&folder, &error))
@@ -69,7 +91,8 @@ fn start_failure(error: StartError) -> Failure {
     Failure::new(with_sources(&error), action)
 }
 
-fn with_sources(error: &dyn std::error::Error) -> String {
+/// An error with its causes.
+pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
 }

@@ -1,9 +1,10 @@
 //! The events that a watch prints. Scripts rely on their fields.
 
+use data_encoding::HEXLOWER;
 use serde::Serialize;
 use tidings_client::{CaughtUp, FollowedValue, VerdictReport};
-use tidings_core::reader::{Change, ChangeKind};
-use tidings_core::{Mutation, Object};
+use tidings_core::reader::ChangeKind;
+use tidings_datastore::Unprinted;
 
 use crate::clock;
 use crate::commands::record;
@@ -24,27 +25,36 @@ pub(super) enum Line<'a> {
 
 impl<'a> Line<'a> {
     /// A change as it was handed out.
-    pub(super) fn change(owner: &'a str, change: &'a Change) -> Self {
-        // Empty for a delete whose tombstone was purged unseen.
-        let mutation = Mutation::decode(&change.mutation).ok();
+    pub(super) fn change(owner: &'a str, change: &'a Unprinted) -> Self {
         let op = match change.kind {
             ChangeKind::Create => "create",
             ChangeKind::Update => "update",
             ChangeKind::Delete => "delete",
         };
-        Self::record(owner, change.path.as_str(), op, (change.term.value(), change.offset.value()), mutation.as_ref())
+        Self::Change {
+            owner,
+            path: change.path.as_str(),
+            op,
+            term: change.term.value(),
+            offset: change.offset.value(),
+            hash: change.hash.map(|hash| HEXLOWER.encode(&hash)),
+            size: change.size,
+            fetched: change.fetched,
+        }
     }
 
     /// A record that is here, as if it had just been created.
-    pub(super) fn present(owner: &'a str, value: &'a FollowedValue) -> Self {
-        let place = (value.term.value(), value.offset.value());
-        Self::record(owner, value.mutation.path.as_str(), "create", place, Some(&value.mutation))
-    }
-
-    fn record(owner: &'a str, path: &'a str, op: &'static str, (term, offset): (u64, u64), mutation: Option<&Mutation>) -> Self {
-        let fetched = mutation.is_none_or(|mutation| mutation.object.is_none() || mutation.inline.is_some());
-        let hash = mutation.and_then(record::hash);
-        Self::Change { owner, path, op, term, offset, hash, size: mutation.map_or(0, Mutation::size), fetched }
+    pub(super) fn present(owner: &'a str, value: &'a FollowedValue, fetched: bool) -> Self {
+        Self::Change {
+            owner,
+            path: value.mutation.path.as_str(),
+            op: "create",
+            term: value.term.value(),
+            offset: value.offset.value(),
+            hash: record::hash(&value.mutation),
+            size: value.mutation.size(),
+            fetched,
+        }
     }
 
     /// A verified head.
@@ -73,13 +83,16 @@ impl<'a> Line<'a> {
     }
 
     /// Prints it as one flushed line.
-    pub(super) fn print(&self, form: Form) -> Result<(), Failure> {
+    pub(super) fn print(&self, form: &Form) -> Result<(), Failure> {
         form.line(self, || self.words())
     }
 
     fn words(&self) -> String {
         match self {
-            Self::Change { owner, path, op, size, .. } => format!("{op} {owner}:{path} ({size} bytes)"),
+            Self::Change { owner, path, op, size, fetched, .. } => {
+                let missing = if *fetched { "" } else { ", not fetched" };
+                format!("{op} {owner}:{path} ({size} bytes{missing})")
+            }
             Self::CaughtUp { owner, entries, bytes, as_of, .. } => {
                 format!("caught up with {owner}: {entries} entries, {bytes} bytes, as of {as_of}")
             }
@@ -96,43 +109,28 @@ impl<'a> Line<'a> {
 mod tests {
     use super::*;
     use tidings_core::reader::Verdict;
-    use tidings_core::{Operation, Version};
+    use tidings_core::{Mutation, Operation, Version};
     use tidings_proto::{Offset, Term, Timestamp};
 
     fn json(line: &Line<'_>) -> String {
         serde_json::to_string(line).expect("it is JSON")
     }
 
+    fn mutation(path: &str, inline: Option<bytes::Bytes>) -> Mutation {
+        let (path, operation) = (path.parse().expect("a path"), Operation::Update);
+        Mutation { path, operation, version: Version::ZERO, object: None, inline, headers: vec![], unknown: vec![] }
+    }
+
     /// Fields may be added, never removed or renamed.
     #[test]
     fn a_change_is_printed_as_documented() {
-        let path: tidings_core::RecordPath = "/favorites/color".parse().expect("a path");
-        let inline = Some(b"blue".to_vec().into());
-        let mutation = Mutation {
-            path: path.clone(),
-            operation: Operation::Update,
-            version: Version::ZERO,
-            object: None,
-            inline,
-            headers: vec![],
-            unknown: vec![],
-        };
-        let change =
-            Change { path, kind: ChangeKind::Update, term: Term::new(1), offset: Offset::new(7), mutation: mutation.encode().into() };
+        let mutation = mutation("/favorites/color", Some(b"blue".to_vec().into()));
+        let value = FollowedValue { mutation, term: Term::new(1), offset: Offset::new(7), as_of: Timestamp::ZERO };
         let hash = "2f16cf640fe39abfad274e65537fe801be2f412b84000c3e3fa2b104db805f59";
         let expected = format!(
-            r#"{{"event":"change","owner":"did:key:z","path":"/favorites/color","op":"update","term":1,"offset":7,"hash":"{hash}","size":4,"fetched":true}}"#
+            r#"{{"event":"change","owner":"did:key:z","path":"/favorites/color","op":"create","term":1,"offset":7,"hash":"{hash}","size":4,"fetched":true}}"#
         );
-        assert_eq!(json(&Line::change("did:key:z", &change)), expected);
-    }
-
-    #[test]
-    fn a_delete_whose_tombstone_was_purged_unseen_has_no_hash() {
-        let path = "/a".parse().expect("a path");
-        let change = Change { path, kind: ChangeKind::Delete, term: Term::new(1), offset: Offset::new(7), mutation: bytes::Bytes::new() };
-        let expected =
-            r#"{"event":"change","owner":"o","path":"/a","op":"delete","term":1,"offset":7,"hash":null,"size":0,"fetched":true}"#;
-        assert_eq!(json(&Line::change("o", &change)), expected);
+        assert_eq!(json(&Line::present("did:key:z", &value, true)), expected);
     }
 
     /// [P-16] No verdict without the time of what it rests on.
@@ -140,7 +138,7 @@ mod tests {
     fn a_verdict_is_printed_as_documented() {
         let report = VerdictReport { verdict: Verdict::UpToDate, as_of: Timestamp::new(1000), detail: "d".into(), evidence: None };
         let expected =
-            r#"{"event":"verdict","owner":"o","verdict":"up-to-date","as_of":"1970-01-01T00:00:01Z","detail":"d","evidence":null}"#;
+            r#"{"event":"verdict","owner":"o","verdict":"up-to-date","as_of":"1970-01-01T00:00:01.000Z","detail":"d","evidence":null}"#;
         assert_eq!(json(&Line::verdict("o", &report)), expected);
     }
 }
