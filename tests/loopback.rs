@@ -1,5 +1,8 @@
 //! Client and broker over loopback: what the two connections say to each other.
 
+#[path = "loopback/refill.rs"]
+mod refill;
+
 use std::sync::Arc;
 
 use tempfile::TempDir;

@@ -12,8 +12,9 @@ const MACHINE_PATHS: [&str; 4] = ["/home/", "/Users/", concat!("/ro", "ot/"), co
 const TASK_WORDS: [&str; 3] = ["TODO", "FIXME", "XXX"];
 
 /// Figures of the README with the caps they must equal, as both are written.
-const LIMITS: [(&str, &str); 6] = [
-    ("| value | 4 KiB |", "INLINE_BYTES_MAX: usize = 4 * 1024;"),
+const LIMITS: [(&str, &str); 7] = [
+    ("| value in storage | 64 MiB |", "OBJECT_BYTES_MAX: u64 = 64 * 1024 * 1024;"),
+    ("| value in the queue | 4 KiB |", "INLINE_BYTES_MAX: usize = 4 * 1024;"),
     ("| path | 1,024 bytes,", "PATH_BYTES_MAX: usize = 1_024;"),
     ("| one entry, sealed | 16 KiB |", "ENTRY_BYTES_MAX: usize = 16 * 1024;"),
     ("| one publish | 4,096 entries, 4 MiB |", "PUBLISH_ENTRIES_MAX: usize = 4_096;"),
