@@ -44,7 +44,7 @@ const COMMANDS: [(&str, &str, &[&str]); 33] = [
     ("alice", "", &["put", "no-path", "-"]),
     ("alice", "", &["put", "/a", "no-file"]),
     ("alice", "text", &["put", "/typed", "--content-type", "text/plain"]),
-    ("alice", "{\"op\":\"put\",\"path\":\"/a\",\"value\":\"1\"}\nnonsense\n{\"op\":\"rm\",\"path\":\"/a\"}\n", &["apply"]),
+    ("alice", "{\"op\":\"put\",\"path\":\"/a\",\"value\":\"1\"}\nnonsense\n{\"op\":\"rm\",\"path\":\"/never\"}\n", &["apply"]),
     ("alice", "", &["apply", "no-file"]),
     ("alice", "", &["rm", "/typed"]),
     ("alice", "", &["rm", "/typed"]),

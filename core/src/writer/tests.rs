@@ -85,13 +85,13 @@ fn a_thousand_readers_are_granted_again_within_a_second() {
     for first in (0..1_000).step_by(250) {
         add(&mut writer, first..first + 250);
     }
-    // The better of two: what else the machine does is not measured.
-    let revoked = [(); 2].map(|()| {
+    // The best of five: what else the machine does is not measured.
+    let revoked = [(); 5].map(|()| {
         let (mut writer, began) = (writer.clone(), Instant::now());
         (remove(&mut writer, 500), began.elapsed())
     });
-    let [(signed, first), (_, second)] = revoked;
-    let took = first.min(second);
+    let took = revoked.iter().map(|(_, took)| *took).min().expect("five");
+    let [(signed, _), ..] = revoked;
     println!("a revocation with 1,000 readers is signed in {took:?}");
     assert_eq!((signed.access_put.len(), signed.attachments.len(), signed.access_removed.len()), (1_000, 1_000, 1));
     assert!(took.as_secs() < 1, "{took:?}");
