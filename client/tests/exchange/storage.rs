@@ -202,3 +202,15 @@ async fn damage_at_a_broker_of_what_the_reader_holds_whole_accuses_nobody() {
     tokio::time::timeout(LONG, scene.broker.until(|queue| queue.dials > dials + 1)).await.expect("tried again");
     assert_eq!(scene.evidence.path().read_dir().expect("a folder").count(), 0);
 }
+
+/// A lie was once lost when the storage led to a verified view at once: whoever looked at the view saw nothing of it. [P-14]
+#[tokio::test(start_paused = true)]
+async fn an_accusation_is_still_seen_when_the_storage_has_led_to_a_verified_view() {
+    let scene = Scene::new(&[2]).await;
+    let storage = scene.broker.twin();
+    scene.broker.set(|queue| queue.withhold = true);
+    let subscriber = scene.with_storage(&storage);
+    view_is(&subscriber, |view| view.verdict.verdict == Verdict::UpToDate).await;
+    let accused = subscriber.view().borrow().accused.clone();
+    assert_eq!(accused.map(|(_, report)| report.verdict), Some(Verdict::Withheld));
+}
