@@ -10,11 +10,12 @@ use tidings_datastore::FetchStatus;
 use tidings_datastore::follower::{fetches_at, unprinted_at};
 use tidings_proto::HeadRank;
 
+use super::failures::datastore_failure;
 use super::id::Identity;
 use crate::args::Globals;
 use crate::clock;
 use crate::failure::Failure;
-use crate::node::{Node, Reach, datastore_failure, state_failure};
+use crate::node::{Node, Reach, state_failure};
 
 /// Longest wait for the own storages.
 const SHOWN: Duration = Duration::from_secs(5);

@@ -79,8 +79,8 @@ fn unfetched_failure(unfetched: &Unfetched) -> Failure {
     Failure::new(unfetched, action).exit(Exit::Unreachable)
 }
 
-/// The own values cannot be written or read.
-pub(crate) fn datastore_failure(error: DatastoreError) -> Failure {
+/// The own values cannot be opened. Nothing was changed.
+pub(crate) fn opening_failure(error: DatastoreError) -> Failure {
     match error {
         DatastoreError::State(error) => state_failure(error),
         DatastoreError::Spool(_) => Failure::new(error, "check the free space and the rights of the folder, then repeat"),

@@ -6,7 +6,7 @@ mod outbox;
 mod shelf;
 mod site;
 
-pub(crate) use failures::{datastore_failure, detail, follow_failure, of_state, state_failure, verdict_exit, verdict_failure};
+pub(crate) use failures::{detail, follow_failure, of_state, state_failure, verdict_exit, verdict_failure};
 pub(crate) use follows::{Feed, Follows, News, OwnerStorage, told, untold};
 pub(crate) use site::Site;
 
@@ -171,7 +171,7 @@ impl Running {
         config.locator = storages.locator;
         let publisher = Publisher::open(state.clone(), Arc::clone(&home.key), config).map_err(failures::publisher_failure)?;
         let config = DatastoreConfig::new(Arc::clone(&storages.driver), home.spool());
-        let datastore = Datastore::open(state.clone(), publisher.clone(), config).await.map_err(datastore_failure)?;
+        let datastore = Datastore::open(state.clone(), publisher.clone(), config).await.map_err(failures::opening_failure)?;
         let shelf = Shelf::new(state.clone(), &publisher, storages.driver, reach);
         let kept_up = Follows::new(state.clone(), &home, (reach != Reach::Offline).then_some(dial));
         Ok(Self { home, state, publisher, datastore, storages: storages.addresses, shelf, kept_up, endpoint })

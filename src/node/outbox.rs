@@ -39,7 +39,8 @@ pub(super) async fn connected(publisher: &Publisher, patience: Duration) -> Resu
         if brokers.iter().any(|broker| broker.state == BrokerState::Connected) {
             return Ok(true);
         }
-        let tried = brokers.iter().all(|broker| !matches!(broker.state, BrokerState::Idle | BrokerState::Connecting));
+        let tried =
+            brokers.iter().all(|broker| !matches!(broker.state, BrokerState::Idle | BrokerState::Connecting | BrokerState::Transferring));
         if tried || Instant::now() >= deadline {
             return Ok(false);
         }
@@ -83,24 +84,27 @@ fn action(state: BrokerState) -> Option<&'static str> {
             "do not repeat: it is kept and published once the broker takes it; if it does not admit this node, its operator runs \
              `tidings broker allow` with what `tidings id` prints here",
         ),
-        BrokerState::BehindReceipt | BrokerState::UnknownHead | BrokerState::NeedsTransfer => Some(
-            "do not repeat: it is kept; it is published once the broker's operator puts back a copy that is not older than its receipts, \
-             since this version cannot refill a broker",
+        BrokerState::UnknownHead => Some(
+            "do not repeat: it is kept; another writer has this key, or this state is older than what was published: see to it that only \
+             the newest state of this node is used",
+        ),
+        BrokerState::NeedsTransfer => Some(
+            "do not repeat: it is kept, and published once the broker takes the refill: its operator finds the reason above in its limits",
         ),
         _ => None,
     }
 }
 
 fn is_refusal(state: BrokerState) -> bool {
-    use BrokerState::{BehindReceipt, Broken, NeedsTransfer, Refused, UnknownHead};
-    matches!(state, Refused | BehindReceipt | UnknownHead | NeedsTransfer | Broken)
+    use BrokerState::{Broken, NeedsTransfer, Refused, UnknownHead};
+    matches!(state, Refused | UnknownHead | NeedsTransfer | Broken)
 }
 
-/// A broker below its own receipt, or that breaks the protocol, was caught at a lie.
+/// A broker that breaks the protocol was caught at a lie.
 fn exit(state: BrokerState) -> Exit {
     match state {
         BrokerState::Refused => Exit::Refused,
-        BrokerState::BehindReceipt | BrokerState::Broken => Exit::Lie,
+        BrokerState::Broken => Exit::Lie,
         BrokerState::UnknownHead | BrokerState::NeedsTransfer => Exit::Failed,
         _ => Exit::Unreachable,
     }

@@ -102,8 +102,6 @@ pub enum BrokerState {
     Unreachable,
     /// It answers, but refuses this owner or its publishes.
     Refused,
-    /// It stands below a head that it receipted: it lost data. Nothing is published there.
-    BehindReceipt,
     /// It stands at a head of this node's key that this node never signed. Nothing is published there.
     UnknownHead,
     /// It is being brought to the newest head in one step; publishes follow.
@@ -123,7 +121,6 @@ impl BrokerState {
             Self::Connected => "connected",
             Self::Unreachable => "unreachable",
             Self::Refused => "refused",
-            Self::BehindReceipt => "behind a receipted head",
             Self::UnknownHead => "stands at a head this node never signed",
             Self::Transferring => "is being refilled",
             Self::NeedsTransfer => "needs a transfer and refuses it",
