@@ -36,6 +36,9 @@ pub enum Request {
     Pulse(Bytes),
     /// One part of a state transfer, on a publish stream. Only the last part is answered. [P-10]
     Transfer(Transfer),
+    /// Asks for everything that the broker holds of the queue, on a publish stream: the way back of an owner whose state was lost,
+    /// or who finds heads of its own key that it does not know. Answered by [`Reply::Part`]s. [P-5]
+    Recover,
 }
 
 /// Broker to client.
@@ -65,6 +68,8 @@ pub enum Reply {
     Refused(Refusal),
     /// The owner's newest pulse. [P-16]
     Pulse(Bytes),
+    /// Answers `Recover`, in one or more parts of one snapshot: a state transfer from zero, from the broker to the owner. [P-5]
+    Part(Transfer),
 }
 
 /// Greeting of a client.

@@ -99,7 +99,7 @@ impl SimBroker {
             Request::Acknowledge(bytes) => self.acknowledge(conn, bytes),
             Request::AskReaders => Ok(Some(Reply::Readers(Readers { rows: Vec::new(), acknowledgements: Vec::new() }))),
             // No owner of this world sends them.
-            Request::Pulse(_) | Request::Transfer(_) => Ok(None),
+            Request::Pulse(_) | Request::Transfer(_) | Request::Recover => Ok(None),
             Request::Hello(_) | Request::Prove(_) => Ok(None),
         };
         answer.unwrap_or_else(|refusal| Some(Reply::Refused(refusal))).into_iter().collect()

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::FrameError;
 use super::bounded::{array, bytes, cut, hash_or_nothing, list, name_out, names, owned, rank, rank_out, sum, text};
+use super::request::{transfer_in, transfer_out};
 use super::schema::{self, reply::Kind};
 use crate::caps;
 use crate::frames::{Announce, Bitmap, Chunk, Limits, Readers, Reply, Welcome};
@@ -25,6 +26,7 @@ impl From<&Reply> for schema::Reply {
             Reply::Acknowledged(rank) => Kind::Acknowledged(schema::Acknowledged { rank: rank_out(*rank) }),
             Reply::Refused(refusal) => Kind::Refused(refused_out(refusal)),
             Reply::Pulse(pulse) => Kind::Pulse(schema::Pulse { pulse: pulse.clone() }),
+            Reply::Part(part) => Kind::Part(transfer_out(part)),
         };
         Self { kind: Some(kind) }
     }
@@ -47,6 +49,7 @@ impl TryFrom<schema::Reply> for Reply {
             Kind::Acknowledged(acknowledged) => Self::Acknowledged(rank(acknowledged.rank)),
             Kind::Refused(refused) => Self::Refused(refused_in(refused)?),
             Kind::Pulse(pulse) => Self::Pulse(bytes(pulse.pulse, caps::SIGNED_BYTES_MAX, "pulse")?),
+            Kind::Part(part) => Self::Part(transfer_in(part)?),
         })
     }
 }

@@ -20,6 +20,7 @@ impl From<&Request> for schema::Request {
             Request::Acknowledge(signed) => Kind::Acknowledge(schema::Acknowledge { acknowledgement: signed.clone() }),
             Request::Pulse(pulse) => Kind::Pulse(schema::Pulse { pulse: pulse.clone() }),
             Request::Transfer(part) => Kind::Transfer(transfer_out(part)),
+            Request::Recover => Kind::Recover(schema::Recover {}),
         };
         Self { kind: Some(kind) }
     }
@@ -40,6 +41,7 @@ impl TryFrom<schema::Request> for Request {
             Kind::Acknowledge(signed) => Self::Acknowledge(bytes(signed.acknowledgement, caps::SIGNED_BYTES_MAX, "acknowledgement")?),
             Kind::Pulse(pulse) => Self::Pulse(bytes(pulse.pulse, caps::SIGNED_BYTES_MAX, "pulse")?),
             Kind::Transfer(part) => Self::Transfer(transfer_in(part)?),
+            Kind::Recover(_) => Self::Recover,
         })
     }
 }
@@ -97,7 +99,7 @@ fn subscribe_in(subscribe: schema::Subscribe) -> Result<Subscribe, FrameError> {
     })
 }
 
-fn transfer_out(part: &Transfer) -> schema::Transfer {
+pub(super) fn transfer_out(part: &Transfer) -> schema::Transfer {
     schema::Transfer {
         history: part.history.iter().map(name_out).collect(),
         after: part.after.value(),
@@ -110,7 +112,7 @@ fn transfer_out(part: &Transfer) -> schema::Transfer {
     }
 }
 
-fn transfer_in(part: schema::Transfer) -> Result<Transfer, FrameError> {
+pub(super) fn transfer_in(part: schema::Transfer) -> Result<Transfer, FrameError> {
     sum(&part.entries, caps::PUBLISH_BYTES_MAX, "entries")?;
     sum(&part.attachments, caps::PUBLISH_ATTACHMENT_BYTES_MAX, "attachments")?;
     Ok(Transfer {

@@ -51,6 +51,7 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("acknowledge", Request::Acknowledge(bytes("signed"))),
         ("pulse", Request::Pulse(bytes("pulse"))),
         ("transfer", Request::Transfer(transfer)),
+        ("recover", Request::Recover),
     ]
 }
 
@@ -82,5 +83,6 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
         ("acknowledged", Reply::Acknowledged(rank())),
         ("refused", Reply::Refused(refusal)),
         ("newest_pulse", Reply::Pulse(bytes("pulse"))),
+        ("part", Reply::Part(Transfer { after: Offset::new(0), history: vec![[9; 32]], rows: vec![bytes("row")], ..Transfer::default() })),
     ]
 }
