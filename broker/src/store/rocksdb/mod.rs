@@ -7,6 +7,7 @@ mod log_tail;
 mod open;
 mod read;
 mod read_only;
+mod snapshot;
 mod tamper; // for tests: a hand on the disk
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,8 @@ use tidings_proto::{Birth, ContentHash, HeadRank, Offset, Pseudonym, QueueId};
 
 use self::keys::Column;
 use self::read::View;
-use super::{Acked, Append, Cause, LiveRow, QueueRow, Scan, ScanLimit, Staged, Store, StoreError};
+use self::snapshot::Moment;
+use super::{Acked, Append, Cause, LiveRow, QueueRow, Scan, ScanLimit, Snapshot, Staged, Store, StoreError};
 
 pub use open::{OpenError, Settings};
 pub use tamper::rewrite_entry;
@@ -127,7 +129,7 @@ impl Store for RocksStore {
     }
 
     fn access_list(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError> {
-        self.view(queue).by_reader(Column::Access).map(|row| row.map(|(reader, bytes)| (reader, Bytes::from(bytes)))).collect()
+        self.view(queue).access_list()
     }
 
     fn was_removed(&self, queue: &QueueId, reader: &Pseudonym) -> Result<bool, StoreError> {
@@ -142,6 +144,10 @@ impl Store for RocksStore {
         let _writer = self.writer()?;
         let batch = append::acknowledgements(self, group)?;
         if batch.is_empty() { Ok(()) } else { self.commit(batch) }
+    }
+
+    fn snapshot<'a>(&'a self, queue: &QueueId) -> Result<Option<Box<dyn Snapshot + 'a>>, StoreError> {
+        Ok(Moment::of(self, queue)?.map(|moment| Box::new(moment) as Box<dyn Snapshot + 'a>))
     }
 
     fn acknowledgements(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError> {
