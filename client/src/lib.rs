@@ -37,6 +37,7 @@ mod backoff; // when to try again
 mod clock; // time and randomness
 pub mod connection; // the only module that knows QUIC
 pub mod dial; // how connections are had
+pub mod folder; // whose names last
 pub mod publisher; // the owner's side
 pub mod state; // what survives
 mod stream; // both directions of a stream
@@ -45,9 +46,9 @@ pub mod subscriber; // the reader's side
 pub use connection::{Connection, ConnectionError, Endpoint};
 pub use dial::{Dial, Network, Nowhere};
 pub use publisher::{
-    BrokerState, BrokerStatus, FlushError, GrantFailure, Loss, Named, OwnMark, OwnSnapshot, OwnStatus, OwnValue, Publisher,
-    PublisherConfig, PublisherError, ReaderStatus, ReadersError, RevokeFailure, SnapshotError, Stage, Ticket, TicketError, Write,
-    WriteError,
+    Archive, ArchiveError, Archived, BrokerState, BrokerStatus, Compared, Conflict, FlushError, GrantFailure, Loss, Merge, MergedReader,
+    MoveError, Moved, Named, OwnMark, OwnSnapshot, OwnStatus, OwnValue, Publisher, PublisherConfig, PublisherError, ReaderStatus,
+    ReadersError, Rescued, RevokeFailure, SnapshotError, Stage, TakeOverError, TakenOver, Ticket, TicketError, Write, WriteError,
 };
 pub use state::{Row, State, StateError};
 pub use subscriber::{

@@ -3,22 +3,27 @@
 //! The file holds secrets (epoch secrets, pseudonym seeds, what was written), so only its owner may read it.
 
 mod beside; // rows of the layer above
+mod branches; // other branches of the own queue, and who wrote them
 mod claim;
 mod error;
 mod follows;
+mod mark; // whether this lies where it lay
 mod own;
 mod reader_store;
+mod rebuild; // the own tables made anew
 mod rows;
 mod sealed; // what the owner signed, byte for byte
 mod tables;
 
 pub(crate) use beside::put_rows;
 pub use beside::{KeyAndValue, Row};
+pub(crate) use branches::{MergeRow, MergedReader, ReaderRow};
 pub(crate) use claim::{Claim, Claimed};
 pub use error::StateError;
 pub(crate) use follows::{About, FollowStep, FollowView};
 pub(crate) use own::{OwnStep, OwnView, Waiting, receipted, receipted_offset};
 pub(crate) use reader_store::FollowTables;
+pub(crate) use rebuild::Rebuilt;
 pub(crate) use rows::{HandedOut, LossRow, PendingRow};
 pub(crate) use sealed::SealedView;
 
@@ -29,13 +34,15 @@ use std::sync::Arc;
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
 
 /// Layout of the tables. A file with a higher number is refused by name; an older one is migrated at opening.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The durable state of one node. Clones are handles to the same one.
 #[derive(Clone)]
 pub struct State {
     database: Arc<Database>,
     claims: Arc<claim::Claims>,
+    /// Where the mark lies; `None` in memory.
+    mark: Option<Arc<Path>>,
 }
 
 /// What redb may keep in memory, bytes.
@@ -54,7 +61,7 @@ impl State {
         // Checked whole: a page that rotted must be an error here and not a wrong number signed later.
         let opened = Database::builder().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).open(path);
         let database = opened.map_err(|error| StateError::opening(path, error))?;
-        let state = Self::over(database);
+        let state = Self { mark: Some(path.with_extension("mark").into()), ..Self::over(database) };
         state.check_format()?;
         Ok(state)
     }
@@ -68,7 +75,7 @@ impl State {
     }
 
     fn over(database: Database) -> Self {
-        Self { database: Arc::new(database), claims: Arc::default() }
+        Self { database: Arc::new(database), claims: Arc::default(), mark: None }
     }
 
     /// Takes what only one task of this process may do; `None` if another one has it.
@@ -80,6 +87,7 @@ impl State {
         match self.read(tables::format)? {
             FORMAT => Ok(()),
             1 => tables::migrate_1(&self.database),
+            2 => tables::migrate_2(&self.database),
             found if found > FORMAT => Err(StateError::TooNew { found }),
             found => Err(StateError::Damaged(format!("there never was a format {found}"))),
         }
