@@ -46,7 +46,7 @@ pub mod subscriber; // the reader's side
 pub use connection::{Connection, ConnectionError, Endpoint};
 pub use dial::{Dial, Network, Nowhere};
 pub use publisher::{
-    Archive, ArchiveError, Archived, BrokerState, BrokerStatus, Compared, Conflict, FlushError, GrantFailure, Loss, Merge, MergedReader,
+    Archive, ArchiveError, Archived, ArchivedHead, BrokerState, BrokerStatus, Compared, Conflict, FlushError, GrantFailure, Loss, Merge, MergedReader,
     MoveError, Moved, Named, OwnMark, OwnSnapshot, OwnStatus, OwnValue, Publisher, PublisherConfig, PublisherError, ReaderStatus,
     ReadersError, Rescued, RevokeFailure, SnapshotError, Stage, TakeOverError, TakenOver, Ticket, TicketError, Write, WriteError,
 };

@@ -3,6 +3,7 @@
 //! A [`Publisher`] works without a broker: writes are durable in the outbox when [`Publisher::write`] returns, and are
 //! signed and published when a broker is there. What was signed is sent again byte for byte until it is receipted. [P-3]
 
+mod archived; // what the storage's writer has to know
 mod compare; // where brokers stand
 mod error;
 mod floor; // when tombstones go
@@ -22,6 +23,7 @@ mod tickets;
 mod transfer; // what refills a broker
 mod write;
 
+pub use archived::ArchivedHead;
 pub use compare::{Archive, ArchiveError, Archived, Compared, Conflict, TakeOverError, TakenOver};
 pub use error::{FlushError, GrantFailure, MoveError, PublisherError, ReadersError, RevokeFailure, SnapshotError, TicketError, WriteError};
 pub use moving::Moved;

@@ -49,6 +49,7 @@ pub(super) enum Command {
     Snapshot { patience: Duration, done: oneshot::Sender<Result<Option<OwnSnapshot>, SnapshotError>> },
     Readers { ask: Ask, done: oneshot::Sender<Vec<ReaderStatus>> },
     TakeOver { done: oneshot::Sender<Result<TakenOver, TakeOverError>> },
+    CompareArchive,
     Move { brokers: Vec<BrokerAddress>, locator: String, patience: Duration, done: oneshot::Sender<Result<Moved, MoveError>> },
     Close { done: oneshot::Sender<()> },
 }
@@ -195,6 +196,9 @@ impl Task {
                 let answer = self.take_over().await;
                 let _ = done.send(answer);
             }
+            // One that is being compared with has its turn already.
+            Command::CompareArchive if self.archive.is_compared() => self.archive.begin_anew(true),
+            Command::CompareArchive => {}
             Command::Move { brokers, locator, patience, done } => self.begin_moving(brokers, locator, patience, done).await,
             Command::Close { done } => return Some(done),
         }

@@ -66,7 +66,7 @@ struct Giving<'a> {
 
 impl Giving<'_> {
     /// Everything that the head object names, in the order of [`Transfer`]s from zero, until somebody has enough.
-    async fn all(mut self) -> Result<(), IndexError> {
+    async fn all(self) -> Result<(), IndexError> {
         let view = self.index.view(&self.index.head_bytes().await?)?;
         for run in &view.history {
             for hashes in self.index.run(run).await?.chunks(TRANSFER_HISTORY_MAX) {

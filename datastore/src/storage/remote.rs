@@ -62,7 +62,7 @@ impl Remote {
                 if Some(&found) != seen.as_ref() {
                     return Ok(false);
                 }
-                PutMode::Update(version)
+                if version.e_tag.is_some() { PutMode::Update(version) } else { PutMode::Overwrite }
             }
             Err(Error::NotFound { .. }) if seen.is_none() => PutMode::Create,
             Err(Error::NotFound { .. }) => return Ok(false),
