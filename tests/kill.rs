@@ -3,12 +3,14 @@
 
 mod kill {
     pub(crate) mod chance;
+    mod doctored; // histories with a defect, which must be seen
     pub(crate) mod ending;
     pub(crate) mod evidence;
     pub(crate) mod lab;
     pub(crate) mod load;
     pub(crate) mod printed;
     pub(crate) mod process;
+    mod refill;
     pub(crate) mod round;
     pub(crate) mod scene;
     pub(crate) mod witnessed;
@@ -20,7 +22,7 @@ mod world;
 
 /// [P-3] [P-7] [P-15] `make kill-lab ROUNDS=n` runs more, and goes on where it stopped.
 #[test]
-fn nothing_acknowledged_is_lost_and_nothing_happens_twice_whoever_is_killed() {
+fn whoever_is_killed_nothing_acknowledged_is_lost_and_nothing_happens_twice() {
     let sum = kill::lab::run();
     println!("{sum:#?}");
     assert_eq!(sum.violations, Vec::<String>::new());

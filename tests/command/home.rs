@@ -31,6 +31,25 @@ fn a_damaged_state_is_named_and_left_alone() {
     assert_eq!(fs::read(&state).expect("the state is there"), b"no state");
 }
 
+/// A command that ends lets go of the lock of its home a moment before it lets go of the state. Whoever had waited for the lock, an `up`
+/// that was begun beside it, ended with "state.redb is in use by another process".
+#[cfg(target_os = "linux")]
+#[test]
+fn a_state_that_another_process_is_letting_go_of_is_waited_for() {
+    let world = World::new();
+    world.ok("alice", &["init"]);
+    let state = tidings_client::State::open(&world.path("alice/state.redb")).expect("nobody has it");
+    let mut command = world.command("alice", &["ls"]);
+    let mut listing = command.spawn().expect("it starts");
+    let files = format!("/proc/{}/fd", listing.id());
+    let is_state = |file: std::io::Result<fs::DirEntry>| {
+        file.and_then(|file| fs::read_link(file.path())).is_ok_and(|path| path.ends_with("alice/state.redb"))
+    };
+    while listing.try_wait().expect("ours").is_none() && !fs::read_dir(&files).is_ok_and(|mut files| files.any(is_state)) {}
+    drop(state);
+    assert!(listing.wait().expect("it ends").success());
+}
+
 /// [P-3] A missing state was once made anew in silence: the node would have signed its first head a second time.
 #[test]
 fn a_missing_state_is_not_made_anew() {

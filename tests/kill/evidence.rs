@@ -25,8 +25,8 @@ pub(crate) struct Evidence {
     pub(crate) changes_checked: u64,
     /// Of these, those that were printed again after a kill, as is allowed.
     pub(crate) changes_repeated: u64,
-    /// Of these, deletes of what a killed reader may have printed and had not, as is allowed.
-    pub(crate) unseen_deletes: u64,
+    /// Of these, those of records whose create a killed reader may have printed and had not, as is allowed.
+    pub(crate) unseen_creates: u64,
     /// Heads of which a hash or a signing time was seen.
     pub(crate) heads_checked: u64,
     /// What contradicted a promise.
@@ -64,7 +64,7 @@ impl Kept {
             sum.acknowledgements_checked += scene.witnessed.acknowledgements;
             sum.changes_checked += scene.printed.changes;
             sum.changes_repeated += scene.printed.repeated;
-            sum.unseen_deletes += scene.printed.unseen_deletes;
+            sum.unseen_creates += scene.printed.unseen_creates;
             sum.heads_checked += scene.witnessed.heads();
         }
         sum.violations.extend(violations.into_iter().map(|violation| format!("seed {seed}: {violation}")));

@@ -13,16 +13,16 @@ const BATCH: usize = 256;
 #[derive(Default)]
 pub(crate) struct Printed {
     seen: BTreeMap<String, Seen>,
-    /// Records printed in this life and not known to be noted, in the order of their changes.
-    batch: Vec<String>,
+    /// Records printed in this life and not known to be noted, in the order of their changes, with their offsets.
+    batch: Vec<(String, u64)>,
     life: u32,
     caught_up: (u64, u64, u64),
     /// Changes that were printed.
     pub(crate) changes: u64,
     /// Changes that were printed again after a kill.
     pub(crate) repeated: u64,
-    /// Deletes of records of which no create was printed, because a kill came between.
-    pub(crate) unseen_deletes: u64,
+    /// Updates and deletes of records of which no create was printed, because a kill came between.
+    pub(crate) unseen_creates: u64,
     /// What contradicts a promise.
     pub(crate) violations: Vec<String>,
 }
@@ -90,22 +90,23 @@ impl Printed {
         let again = before.as_ref().is_some_and(|seen| (seen.term, seen.offset) == place);
         let write = if again { last } else { written.index(&path, hash.as_ref(), last) };
         let Some(write) = write else { return self.violations.push(format!("nobody wrote what was printed, or not any more: {event}")) };
-        let now = Seen { life: self.life, op, term: place.0, offset: place.1, hash, write, unnoted: Some(presence(before.as_ref())) };
+        let now =
+            Seen { life: self.life, op, term: place.0, offset: place.1, hash, write, unnoted: Some(presence(before.as_ref(), self.life)) };
         self.repeated += u64::from(again);
-        self.unseen_deletes += u64::from(is_unseen_delete(before.as_ref(), &now));
+        self.unseen_creates += u64::from(had_unseen_create(before.as_ref(), &now));
         if let Some(fault) = fault(before.as_ref(), &now, again) {
             self.violations.push(format!("{fault}: {event}, before it {}", before.map_or_else(String::new, |seen| seen.words())));
         }
         self.seen.insert(path.clone(), now);
-        self.batch.push(path);
+        self.batch.push((path, place.1));
         self.note_batch(BATCH);
     }
 
     /// All but the newest `left` changes of this life are noted.
     fn note_batch(&mut self, left: usize) {
         let noted = self.batch.len().saturating_sub(left);
-        for path in self.batch.drain(..noted) {
-            if let Some(seen) = self.seen.get_mut(&path) {
+        for (path, offset) in self.batch.drain(..noted) {
+            if let Some(seen) = self.seen.get_mut(&path).filter(|seen| seen.offset == offset) {
                 seen.unnoted = None;
             }
         }
@@ -142,22 +143,22 @@ impl Seen {
     }
 }
 
-/// What the reader may believe of the record when it prints the next change of it.
-fn presence(seen: Option<&Seen>) -> Presence {
+/// What the reader of this life may believe of the record when it prints the next change of it. In one life it knows what it printed.
+fn presence(seen: Option<&Seen>, life: u32) -> Presence {
     let Some(seen) = seen else { return Presence { there: false, absent: true } };
-    let earlier = seen.unnoted.unwrap_or_default();
+    let earlier = seen.unnoted.filter(|_| seen.life != life).unwrap_or_default();
     Presence { there: earlier.there || seen.hash.is_some(), absent: earlier.absent || seen.hash.is_none() }
 }
 
-/// A reader that was killed may have been about to print a create; as it cannot know, it prints the delete that came since. [P-15]
-fn is_unseen_delete(before: Option<&Seen>, now: &Seen) -> bool {
+/// A reader that was killed may have been about to print a create. It cannot know, so what comes next is told as if it had. [P-15]
+fn had_unseen_create(before: Option<&Seen>, now: &Seen) -> bool {
     let life = before.map_or(0, |seen| seen.life);
-    now.op == "delete" && !presence(before).there && now.life > life
+    now.op != "create" && !presence(before, now.life).there && now.life > life
 }
 
 /// Why the one must not be printed after the other.
 fn fault(before: Option<&Seen>, now: &Seen, again: bool) -> Option<&'static str> {
-    let believed = presence(before);
+    let believed = presence(before, now.life);
     let last = before.map_or((0, 0), |seen| (seen.term, seen.offset));
     if again {
         let first = before?;
@@ -170,7 +171,7 @@ fn fault(before: Option<&Seen>, now: &Seen, again: bool) -> Option<&'static str>
     match now.op.as_str() {
         _ if (now.term, now.offset) < last => Some("an order that goes back"),
         _ if before.is_some_and(|seen| now.write < seen.write) => Some("an older write after a newer one"),
-        _ if is_unseen_delete(before, now) => None,
+        _ if had_unseen_create(before, now) => None,
         "create" if !believed.absent => Some("a create of what exists"),
         "update" | "delete" if !believed.there => Some("an update or a delete of what does not exist"),
         "create" | "update" | "delete" => None,

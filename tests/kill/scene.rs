@@ -45,6 +45,13 @@ struct Owner {
     answered: u64,
 }
 
+impl Owner {
+    /// Both: an `apply` whose node ends before it began to use it would run the node itself.
+    fn kill(&mut self) {
+        self.up.iter_mut().chain(&mut self.apply).for_each(Process::kill);
+    }
+}
+
 /// The world, what runs in it and what was seen there.
 pub(crate) struct Scene {
     pub(crate) world: World,
@@ -141,18 +148,15 @@ impl Scene {
 
     /// All at once.
     pub(crate) fn kill(&mut self, parts: &[Part]) {
-        let mut dying = Vec::new();
         for part in parts {
-            let process = match part {
-                Part::Broker => self.broker.as_mut(),
-                Part::Reader => self.reader.as_mut(),
-                Part::Owner => self.owner.up.as_mut().or(self.owner.apply.as_mut()),
-            };
-            process.expect("it runs").kill();
-            dying.push(*part);
+            match part {
+                Part::Broker => self.broker.as_mut().expect("it runs").kill(),
+                Part::Reader => self.reader.as_mut().expect("it runs").kill(),
+                Part::Owner => self.owner.kill(),
+            }
         }
-        for part in dying {
-            self.bury(part);
+        for part in parts {
+            self.bury(*part);
         }
     }
 
@@ -162,7 +166,6 @@ impl Scene {
             Part::Broker => drop(self.broker.take()),
             Part::Owner => {
                 drop(self.owner.up.take());
-                // One that was lent the node of another process ends with that.
                 let apply = self.owner.apply.take().expect("it runs");
                 self.last_answers(apply);
             }
