@@ -36,6 +36,8 @@ struct Seen {
     hash: Option<String>,
     /// Which of the record's writes it was.
     write: usize,
+    /// It stands for a create that was never printed as well.
+    unseen_create: bool,
     /// The reader may not have noted it: before it, the record was there or not, as far as that is known.
     unnoted: Option<Presence>,
 }
@@ -90,10 +92,11 @@ impl Printed {
         let again = before.as_ref().is_some_and(|seen| (seen.term, seen.offset) == place);
         let write = if again { last } else { written.index(&path, hash.as_ref(), last) };
         let Some(write) = write else { return self.violations.push(format!("nobody wrote what was printed, or not any more: {event}")) };
-        let now =
-            Seen { life: self.life, op, term: place.0, offset: place.1, hash, write, unnoted: Some(presence(before.as_ref(), self.life)) };
+        let unnoted = Some(presence(before.as_ref(), self.life));
+        let mut now = Seen { life: self.life, op, term: place.0, offset: place.1, hash, write, unseen_create: false, unnoted };
+        now.unseen_create = had_unseen_create(before.as_ref(), &now);
         self.repeated += u64::from(again);
-        self.unseen_creates += u64::from(had_unseen_create(before.as_ref(), &now));
+        self.unseen_creates += u64::from(now.unseen_create);
         if let Some(fault) = fault(before.as_ref(), &now, again) {
             self.violations.push(format!("{fault}: {event}, before it {}", before.map_or_else(String::new, |seen| seen.words())));
         }
@@ -151,9 +154,10 @@ fn presence(seen: Option<&Seen>, life: u32) -> Presence {
 }
 
 /// A reader that was killed may have been about to print a create. It cannot know, so what comes next is told as if it had. [P-15]
+/// That can be so once after each kill.
 fn had_unseen_create(before: Option<&Seen>, now: &Seen) -> bool {
-    let life = before.map_or(0, |seen| seen.life);
-    now.op != "create" && !presence(before, now.life).there && now.life > life
+    let again = before.is_some_and(|seen| seen.offset == now.offset || (seen.unseen_create && seen.life == now.life));
+    now.op != "create" && !presence(before, now.life).there && now.life > 0 && !again
 }
 
 /// Why the one must not be printed after the other.
@@ -171,7 +175,7 @@ fn fault(before: Option<&Seen>, now: &Seen, again: bool) -> Option<&'static str>
     match now.op.as_str() {
         _ if (now.term, now.offset) < last => Some("an order that goes back"),
         _ if before.is_some_and(|seen| now.write < seen.write) => Some("an older write after a newer one"),
-        _ if had_unseen_create(before, now) => None,
+        _ if now.unseen_create => None,
         "create" if !believed.absent => Some("a create of what exists"),
         "update" | "delete" if !believed.there => Some("an update or a delete of what does not exist"),
         "create" | "update" | "delete" => None,
