@@ -1,6 +1,7 @@
 //! A home: its key, its state, its settings, its lock.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use crate::failed;
 use crate::world::{Done, World, json};
@@ -33,19 +34,18 @@ fn a_damaged_state_is_named_and_left_alone() {
 
 /// A command that ends lets go of the lock of its home a moment before it lets go of the state. Whoever had waited for the lock, an `up`
 /// that was begun beside it, ended with "state.redb is in use by another process".
-#[cfg(target_os = "linux")]
 #[test]
 fn a_state_that_another_process_is_letting_go_of_is_waited_for() {
     let world = World::new();
     world.ok("alice", &["init"]);
     let state = tidings_client::State::open(&world.path("alice/state.redb")).expect("nobody has it");
-    let mut command = world.command("alice", &["ls"]);
-    let mut listing = command.spawn().expect("it starts");
-    let files = format!("/proc/{}/fd", listing.id());
-    let is_state = |file: std::io::Result<fs::DirEntry>| {
-        file.and_then(|file| fs::read_link(file.path())).is_ok_and(|path| path.ends_with("alice/state.redb"))
-    };
-    while listing.try_wait().expect("ours").is_none() && !fs::read_dir(&files).is_ok_and(|mut files| files.any(is_state)) {}
+    let mut listing = world.command("alice", &["ls"]).spawn().expect("it starts");
+    let listing_id = listing.id();
+    let has_lock = || fs::read_to_string(world.path("alice/lock")).is_ok_and(|text| text.trim() == listing_id.to_string());
+    while !has_lock() {}
+    // Long enough for somebody who does not wait to fail.
+    let locked = Instant::now();
+    while locked.elapsed() < Duration::from_millis(500) && listing.try_wait().expect("ours").is_none() {}
     drop(state);
     assert!(listing.wait().expect("it ends").success());
 }
