@@ -94,7 +94,7 @@ fn come_back(scene: &mut Scene, mut victims: Vec<Part>, kills: &mut Kills) {
 }
 
 /// What the dead left: no receipt lied, no head was signed twice, no acknowledgement fell or was more than what is kept. [P-3] [P-7] [P-15]
-fn look(scene: &mut Scene, dead: &[Part]) {
+pub(crate) fn look(scene: &mut Scene, dead: &[Part]) {
     // In front of all others: the broker may go on.
     let stored = scene.stored_head();
     let (inspection, seen) = scene.inspection();
