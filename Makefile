@@ -4,8 +4,10 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 CARGO_ALL := --release --workspace --locked
 FROM ?= 0
 TO ?= 1000
+ROUNDS ?= 10000
+KILL_EVIDENCE = TIDINGS_KILL_ROUNDS=$(ROUNDS) TIDINGS_KILL_EVIDENCE=docs/evidence/kill-lab.json TIDINGS_KILL_COMMIT=$$(git rev-parse --short HEAD)
 
-.PHONY: help demo test compile-tests build lint fmt docs sim setup clean-demo clean
+.PHONY: help demo test compile-tests build lint fmt docs sim kill-lab setup clean-demo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +35,9 @@ docs: setup ## API documentation, warnings denied
 
 sim: setup ## simulate the seeds FROM=0 up to TO=1000
 	TIDINGS_SIM_FROM=$(FROM) TIDINGS_SIM_TO=$(TO) cargo test $(CARGO_ALL) --test sim -- --nocapture
+
+kill-lab: setup ## kill broker, owner and reader until ROUNDS=10000 are done, those of docs/evidence/kill-lab.json counted
+	$(KILL_EVIDENCE) cargo test $(CARGO_ALL) --test kill -- --nocapture whoever_is_killed
 
 setup: ## install what a fresh Debian with Rust lacks, only if it is missing
 	@.ci/setup

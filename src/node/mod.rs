@@ -12,16 +12,16 @@ pub(crate) use site::Site;
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidings_client::connection::ConnectOptions;
-use tidings_client::{Dial, Endpoint, Follow, Network, Nowhere, Publisher, PublisherConfig, State, Subscriber};
+use tidings_client::{Dial, Endpoint, Follow, Network, Nowhere, Publisher, PublisherConfig, State, StateError, Subscriber};
 use tidings_datastore::{Datastore, DatastoreConfig};
 
 use crate::args::Globals;
 use crate::console::Console;
 use crate::failure::{Effect, Failure};
-use crate::home::Home;
+use crate::home::{Home, RETRY};
 use shelf::Shelf;
 
 /// Longest wait for one IP address of a broker; less than [`DELIVER`], so that its silence is told.
@@ -30,6 +30,8 @@ const CONNECT: Duration = Duration::from_secs(4);
 const PULSE: Duration = Duration::from_secs(60);
 /// Longest wait for what earlier commands left in the outbox, in a command that writes nothing itself.
 const DELIVER: Duration = Duration::from_secs(5);
+/// Longest wait for the state after the lock of its home was taken.
+const LET_GO: Duration = Duration::from_secs(5);
 /// Time for the goodbye to leave. One that is lost costs the broker 30 s of an idle connection, this node nothing.
 const GOODBYE: Duration = Duration::from_millis(20);
 
@@ -211,9 +213,16 @@ pub(crate) fn open_state(home: &Home) -> Result<State, Failure> {
     create_state(home)
 }
 
-/// Opens the state of a home, or creates it with a new home.
+/// Opens the state of a home, or creates it with a new home. The caller has the lock of the home.
 pub(crate) fn create_state(home: &Home) -> Result<State, Failure> {
-    State::open(&home.state()).map_err(state_failure)
+    let deadline = Instant::now() + LET_GO;
+    loop {
+        match State::open(&home.state()) {
+            // Who had the lock before is ending: it lets go of the lock a moment before it lets go of the state.
+            Err(StateError::Locked) if Instant::now() < deadline => std::thread::sleep(RETRY),
+            opened => return opened.map_err(state_failure),
+        }
+    }
 }
 
 fn dial(reach: Reach, patience: Duration) -> Result<(Arc<dyn Dial>, Option<Endpoint>), Failure> {
