@@ -1,0 +1,348 @@
+//! A broker, an owner who writes and a reader who watches, each on a disk of its own whose power can be cut.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::disk::{Disk, Keep};
+use super::held::Held;
+use super::ledger::{Ask, Ledger};
+use super::process::Process;
+use crate::world::{World, json};
+
+/// Lines of `apply` that are on their way at once.
+const ON_THE_WAY: usize = 12;
+/// How long a disk may do nothing before the power is cut without waiting for more.
+const PATIENCE: Duration = Duration::from_millis(700);
+/// How often somebody who waits looks whether it is over.
+const GLANCE: Duration = Duration::from_millis(50);
+/// Longest wait for anything.
+const LONG: Duration = Duration::from_secs(90);
+
+/// Who loses power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Party {
+    /// Keeps the queue.
+    Broker,
+    /// Writes it.
+    Owner,
+    /// Follows it.
+    Reader,
+}
+
+impl Party {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Broker, Self::Owner, Self::Reader];
+
+    /// Folder of its disk, and what is in it.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Broker => ("disk-broker", "disk-broker/data"),
+            Self::Owner => ("disk-owner", "disk-owner/alice"),
+            Self::Reader => ("disk-reader", "disk-reader/bob"),
+        }
+    }
+}
+
+/// All of it. What is declared first ends first.
+pub(crate) struct Site {
+    processes: BTreeMap<Party, Process>,
+    feeder: Option<JoinHandle<()>>,
+    disks: BTreeMap<Party, Disk>,
+    desk: Arc<Desk>,
+    listen: String,
+    lives: u64,
+    world: World,
+}
+
+/// What the threads of a test share.
+struct Desk {
+    ledger: Mutex<Ledger>,
+    /// Lines of this life of `apply` that have no answer yet, by their number.
+    waiting: Mutex<BTreeMap<u64, Ask>>,
+    changed: Condvar,
+    feeds: AtomicBool,
+}
+
+impl Site {
+    /// Makes all of it. `None` where no such disk can be.
+    pub(crate) fn new(seed: u64) -> Option<Self> {
+        let world = World::new();
+        let mut disks = BTreeMap::new();
+        for party in Party::ALL {
+            disks.insert(party, Disk::mount(&world.path(party.names().0))?);
+        }
+        let desk = Desk { ledger: Mutex::new(Ledger::new(seed)), waiting: Mutex::default(), changed: Condvar::new(), feeds: AtomicBool::new(false) };
+        let listen = "127.0.0.1:0".to_owned();
+        let mut site = Self { processes: BTreeMap::new(), feeder: None, disks, desk: Arc::new(desk), listen, lives: 0, world };
+        site.furnish();
+        Some(site)
+    }
+
+    fn furnish(&mut self) {
+        let (told, hear) = std::sync::mpsc::channel();
+        let lines = move |line: &str| drop(told.send(line.to_owned()));
+        self.begin_broker(lines);
+        let heard = hear.recv_timeout(LONG).expect("it listens");
+        self.listen = heard.trim_start_matches("listening on ").to_owned();
+        let address = hear.recv_timeout(LONG).expect("it has an address");
+        let (owner, reader) = (Party::Owner.names().1, Party::Reader.names().1);
+        self.world.ok(owner, &["init", "--broker", &address]);
+        self.world.ok(reader, &["init"]);
+        let card = json(&self.world.ok(reader, &["id"]))["card"].as_str().expect("a card").to_owned();
+        let granted = json(&self.world.ok(owner, &["grant", &card, "--as", "bob"]));
+        self.world.ok(reader, &["follow", granted["invitation"].as_str().expect("an invitation"), "--as", "alice"]);
+    }
+
+    /// The disk of a party.
+    pub(crate) fn disk(&self, party: Party) -> &Disk {
+        &self.disks[&party]
+    }
+
+    /// What was said.
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.desk.ledger()
+    }
+
+    fn home(&self, party: Party) -> PathBuf {
+        self.world.path(party.names().1)
+    }
+
+    /// Begins what of the three does not run.
+    pub(crate) fn begin(&mut self) {
+        for party in Party::ALL {
+            if !self.processes.contains_key(&party) {
+                match party {
+                    Party::Broker => self.begin_broker(|_| {}),
+                    Party::Owner => self.begin_owner(),
+                    Party::Reader => self.begin_reader(),
+                }
+            }
+        }
+    }
+
+    fn errors(&mut self, party: Party) -> PathBuf {
+        self.lives += 1;
+        self.world.path(&format!("{party:?}-{}", self.lives))
+    }
+
+    fn begin_broker(&mut self, hear: impl FnMut(&str) + Send + 'static) {
+        let data = self.home(Party::Broker).to_string_lossy().into_owned();
+        let command = self.world.command("nobody", &["--log", "warn", "broker", "--data", &data, "--listen", &self.listen]);
+        let process = Process::begin(command, &self.errors(Party::Broker), hear);
+        self.processes.insert(Party::Broker, process);
+    }
+
+    fn begin_owner(&mut self) {
+        let mut command = self.world.command(Party::Owner.names().1, &["apply"]);
+        command.stdin(Stdio::piped());
+        self.desk.waiting().clear();
+        self.desk.feeds.store(true, Ordering::Relaxed);
+        let desk = self.desk.clone();
+        let mut process = Process::begin(command, &self.errors(Party::Owner), move |line| desk.answered(&json(line)));
+        let (desk, input) = (self.desk.clone(), process.input().expect("its input is open"));
+        self.processes.insert(Party::Owner, process);
+        self.feeder = Some(std::thread::spawn(move || desk.feed(input)));
+    }
+
+    fn begin_reader(&mut self) {
+        let command = self.world.command(Party::Reader.names().1, &["watch"]);
+        let desk = self.desk.clone();
+        let process = Process::begin(command, &self.errors(Party::Reader), move |line| desk.ledger().printed(&json(line)));
+        self.processes.insert(Party::Reader, process);
+    }
+
+    /// Cuts the power of some after so many changes and syncs of the first one's disk, and looks at what is left.
+    pub(crate) fn cut(&mut self, parties: &[Party], steps: u64, keep: Keep, seed: u64) {
+        self.disks[&parties[0]].stop_after(steps, PATIENCE);
+        parties[1..].iter().for_each(|party| self.disks[party].stop());
+        for party in parties {
+            self.processes.get_mut(party).into_iter().for_each(Process::kill);
+            self.disks[party].release();
+        }
+        for party in parties {
+            self.end(*party);
+            self.disks[party].cut(keep, seed);
+        }
+        parties.iter().for_each(|party| self.look_at(*party));
+    }
+
+    fn stop_feeding(&mut self) {
+        self.desk.feeds.store(false, Ordering::Relaxed);
+        self.desk.changed.notify_all();
+        self.feeder.take().into_iter().for_each(|feeder| feeder.join().expect("it feeds"));
+    }
+
+    /// Waits for the end of one that was killed. That it had ended before is a violation.
+    fn end(&mut self, party: Party) {
+        let Some(process) = self.processes.remove(&party) else { return };
+        let (status, said) = process.wait();
+        if party == Party::Owner {
+            self.stop_feeding();
+        }
+        if std::os::unix::process::ExitStatusExt::signal(&status).is_none() {
+            self.ledger().violate(format!("{party:?} ended by itself with {status}: {said}"));
+        }
+    }
+
+    /// Looks at what a party that does not run has on its disk.
+    pub(crate) fn look_at(&self, party: Party) {
+        match party {
+            Party::Broker => self.look_at_broker(),
+            Party::Owner => {
+                let found = self.export(Party::Owner, &["export", "/", "--offline"]);
+                self.ledger().owner_has(&found);
+            }
+            Party::Reader => self.look_at_reader(),
+        }
+    }
+
+    fn look_at_broker(&self) {
+        match Held::read(&self.home(Party::Broker)) {
+            Ok(held) => self.ledger().broker_has(held.newest, &held.heads, held.acknowledged),
+            Err(error) => self.ledger().violate(format!("the broker's folder does not open: {error}")),
+        }
+    }
+
+    /// What it told others that it has, it has.
+    fn look_at_reader(&self) {
+        let done = self.world.run(Party::Reader.names().1, &["status", "--offline"]);
+        if done.code != 0 {
+            return self.ledger().violate(format!("the reader's status: {}", done.err));
+        }
+        let number = json(&done.out)["follows"][0]["number"].as_u64().unwrap_or_default();
+        // A broker that is about to end or to begin may not be readable for a moment.
+        if let Ok(held) = Held::read(&self.home(Party::Broker))
+            && held.acknowledged > number
+        {
+            self.ledger().violate(format!("the reader acknowledged {} and has {number}", held.acknowledged));
+        }
+    }
+
+    /// All records of a home, by exporting them.
+    fn export(&self, party: Party, arguments: &[&str]) -> BTreeMap<String, Vec<u8>> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = folder.path().join("records");
+        let (last, first) = (place.to_string_lossy().into_owned(), arguments.len().min(2));
+        let done = self.world.run(party.names().1, &[&arguments[..first], &[&last], &arguments[first..]].concat());
+        if done.code != 0 {
+            self.ledger().violate(format!("{party:?} {arguments:?}: {} {}", done.out, done.err));
+        }
+        let mut found = BTreeMap::new();
+        collect(&place, &place, &mut found);
+        found
+    }
+
+    /// Lets everybody come to rest and compares them.
+    pub(crate) fn settle(&mut self) {
+        self.begin();
+        self.stop_feeding();
+        if let Some(owner) = self.processes.remove(&Party::Owner) {
+            let (status, said) = owner.wait();
+            // Refused deletes are failures of lines; that a broker came too late is made good below.
+            if !matches!(status.code(), Some(0 | 1 | 5)) {
+                self.ledger().violate(format!("the owner ended with {status}: {said}"));
+            }
+        }
+        self.wait_for_receipts();
+        self.processes.get_mut(&Party::Reader).into_iter().for_each(Process::kill);
+        self.end(Party::Reader);
+        self.watch_once();
+        let own = self.export(Party::Owner, &["export", "/"]);
+        let read = self.export(Party::Reader, &["export", "alice:", "--fresh"]);
+        let mut ledger = self.ledger();
+        ledger.owner_has(&own);
+        ledger.reader_has(&own);
+        if own != read {
+            ledger.violate(format!("the views differ: {:?} and {:?}", own.keys(), read.keys()));
+        }
+        drop(ledger);
+        self.look_at(Party::Broker);
+        let evidence = self.home(Party::Reader).join("evidence");
+        if fs::read_dir(evidence).is_ok_and(|mut files| files.next().is_some()) {
+            self.ledger().violate("there is evidence against somebody");
+        }
+    }
+
+    fn wait_for_receipts(&self) {
+        let deadline = Instant::now() + LONG;
+        loop {
+            let done = self.world.run(Party::Owner.names().1, &["status"]);
+            let own = if done.code == 0 { json(&done.out)["own"].clone() } else { Value::Null };
+            let waits = ["unsigned", "unreceipted", "staged"].iter().any(|kind| own[kind] != 0);
+            if own["losses"].as_array().is_some_and(|losses| !losses.is_empty()) {
+                return self.ledger().violate(format!("the owner noted losses: {}", own["losses"]));
+            }
+            if !waits {
+                return;
+            }
+            if Instant::now() > deadline {
+                return self.ledger().violate(format!("what waits is not published: {own} {}", done.err));
+            }
+            self.world.run(Party::Owner.names().1, &["ls"]);
+        }
+    }
+
+    fn watch_once(&self) {
+        let done = self.world.run(Party::Reader.names().1, &["watch", "--once"]);
+        let mut ledger = self.ledger();
+        done.out.lines().for_each(|line| ledger.printed(&json(line)));
+        if done.code != 0 {
+            ledger.violate(format!("the reader does not catch up: {} {}", done.out, done.err));
+        }
+    }
+}
+
+impl Desk {
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<u64, Ask>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A result line.
+    fn answered(&self, said: &Value) {
+        let ask = said["line"].as_u64().and_then(|line| self.waiting().remove(&line));
+        ask.into_iter().for_each(|ask| self.ledger().answered(&ask, said));
+        self.changed.notify_all();
+    }
+
+    /// Gives `apply` lines as fast as it answers them, until it ends or enough was asked.
+    fn feed(&self, mut input: ChildStdin) {
+        for number in 1.. {
+            let mut waiting = self.waiting();
+            while waiting.len() >= ON_THE_WAY && self.feeds.load(Ordering::Relaxed) {
+                waiting = self.changed.wait_timeout(waiting, GLANCE).unwrap_or_else(PoisonError::into_inner).0;
+            }
+            let ask = self.ledger().ask();
+            let line = format!("{}\n", ask.line);
+            waiting.insert(number, ask);
+            drop(waiting);
+            if !self.feeds.load(Ordering::Relaxed) || input.write_all(line.as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect(root, &path, found);
+        } else {
+            let name = format!("/{}", path.strip_prefix(root).expect("below").display());
+            found.insert(name, fs::read(&path).expect("readable"));
+        }
+    }
+}
