@@ -37,7 +37,7 @@ impl Held {
         for (leaf, hash) in leaves.iter().zip(store.history(&queue, &leaves)?) {
             held.heads.insert(leaf.index, data_encoding::HEXLOWER.encode(&hash.expect("the history is there")));
         }
-        held.heads.insert(held.newest, head.hash().to_string());
+        held.heads.insert(held.newest, data_encoding::HEXLOWER.encode(head.hash().bytes()));
         let numbers = store.acknowledgements(&queue)?.into_iter().filter_map(|(_, bytes)| Acknowledgement::verify(&bytes).ok());
         held.acknowledged = numbers.map(|acknowledgement| acknowledgement.cursor.rank.number.value()).max().unwrap_or_default();
         Ok(held)
