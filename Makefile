@@ -3,9 +3,10 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidings
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 CARGO_ALL := --release --workspace --locked
 FROM ?= 0
+CUTS ?= 2000
 TO ?= 1000
 
-.PHONY: help demo test compile-tests build lint fmt docs sim setup clean-demo clean
+.PHONY: help demo test compile-tests build lint fmt docs sim power-lab setup clean-demo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +34,9 @@ docs: setup ## API documentation, warnings denied
 
 sim: setup ## simulate the seeds FROM=0 up to TO=1000
 	TIDINGS_SIM_FROM=$(FROM) TIDINGS_SIM_TO=$(TO) cargo test $(CARGO_ALL) --test sim -- --nocapture
+
+power-lab: setup ## cut the power until docs/evidence/power-lab.json counts CUTS=2000
+	TIDINGS_POWER_CUTS=$(CUTS) cargo test $(CARGO_ALL) --test power -- --ignored --nocapture as_many_power_cuts
 
 setup: ## install what a fresh Debian with Rust lacks, only if it is missing
 	@.ci/setup

@@ -29,10 +29,9 @@ impl Count {
 }
 
 /// Cuts the power so many times in one world. `None` where that is not possible.
-pub(crate) fn cut_power(seed: u64, cuts: u64, lies: bool) -> Option<Count> {
+pub(crate) fn cut_power(seed: u64, cuts: u64) -> Option<Count> {
     let mut chance = Chance::new(seed);
     let mut site = Site::new(seed)?;
-    Party::ALL.iter().for_each(|party| site.disk(*party).set_lies(lies));
     let mut count = Count::default();
     for _ in 0..cuts {
         site.begin();
@@ -74,19 +73,12 @@ fn kept(chance: &mut Chance) -> (&'static str, Keep) {
     }
 }
 
-/// How many, unless the environment says otherwise.
-fn from_environment(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(otherwise)
-}
-
 /// [P-3, P-7, P-15]
 #[test]
-fn no_power_cut_loses_what_was_promised() {
-    let (worlds, cuts, from) = (from_environment("TIDINGS_POWER_WORLDS", 5), 40, from_environment("TIDINGS_POWER_FROM", 0));
-    for seed in from..from + worlds {
-        let began = std::time::Instant::now();
-        let Some(count) = cut_power(seed, cuts, false) else { return };
-        eprintln!("{seed}: {count:?} in {:?}", began.elapsed());
-        assert!(count.violations.is_empty());
+fn two_hundred_power_cuts_lose_nothing_that_was_promised() {
+    for seed in 0..5 {
+        let Some(count) = cut_power(seed, 40) else { return };
+        assert_eq!(count.violations, Vec::<String>::new());
+        assert!(count.receipts > 0);
     }
 }

@@ -34,17 +34,23 @@ impl Process {
         self.child.stdin.take()
     }
 
+    /// What it has said on standard error so far.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(&self.errors).unwrap_or_default()
+    }
+
     /// Sends the signal that nobody can refuse. It may still wait for its disk.
     pub(crate) fn kill(&mut self) {
         // It may have ended by itself, which is found out when it is waited for.
         let _ = self.child.kill();
     }
 
-    /// Waits until it has ended and all its lines were heard. If it was not killed, what it said.
+    /// Waits until it has ended and all its lines were heard; gives what it said on standard error.
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().expect("it ends");
         self.lines.take().into_iter().for_each(|lines| lines.join().expect("its lines are heard"));
-        (status, std::fs::read_to_string(&self.errors).unwrap_or_default())
+        let said = self.said();
+        (status, said)
     }
 }
 

@@ -11,8 +11,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tidings_broker::store::{RocksStore, Settings};
 
-use super::disk::{Disk, Keep};
+use super::disk::{Disk, Keep, Operation};
 use super::held::Held;
 use super::ledger::{Ask, Ledger};
 use super::process::Process;
@@ -80,7 +81,12 @@ impl Site {
         for party in Party::ALL {
             disks.insert(party, Disk::mount(&world.path(party.names().0))?);
         }
-        let desk = Desk { ledger: Mutex::new(Ledger::new(seed)), waiting: Mutex::default(), changed: Condvar::new(), feeds: AtomicBool::new(false) };
+        let desk = Desk {
+            ledger: Mutex::new(Ledger::new(seed)),
+            waiting: Mutex::default(),
+            changed: Condvar::new(),
+            feeds: AtomicBool::new(false),
+        };
         let listen = "127.0.0.1:0".to_owned();
         let mut site = Self { processes: BTreeMap::new(), feeder: None, disks, desk: Arc::new(desk), listen, lives: 0, world };
         site.furnish();
@@ -241,6 +247,80 @@ impl Site {
         found
     }
 
+    /// Ends the broker before it syncs its log, and leaves its disk as it is.
+    pub(crate) fn kill_broker_before_a_sync(&mut self) {
+        let disk = &self.disks[&Party::Broker];
+        disk.stop_at(Operation::Sync, ".log");
+        self.processes.get_mut(&Party::Broker).into_iter().for_each(Process::kill);
+        disk.release();
+        self.end(Party::Broker);
+    }
+
+    /// Opens the broker's store as a broker does, and looks at what it holds.
+    pub(crate) fn open_store(&self) {
+        let opened = RocksStore::open(&self.home(Party::Broker).join("store"), &Settings::default());
+        if let Err(error) = opened {
+            return self.ledger().violate(format!("the broker's store does not open: {error:?}"));
+        }
+        drop(opened);
+        self.look_at_broker();
+    }
+
+    /// Kills some and looks at what they left, with the power on.
+    pub(crate) fn kill(&mut self, parties: &[Party]) {
+        for party in parties {
+            self.processes.get_mut(party).into_iter().for_each(Process::kill);
+            self.end(*party);
+            self.look_at(*party);
+        }
+    }
+
+    /// Waits until so many lines were receipted, all in all.
+    pub(crate) fn wait_for_receipts(&self, receipts: u64) {
+        let deadline = Instant::now() + LONG;
+        let mut waiting = self.desk.waiting();
+        while self.ledger().receipts < receipts {
+            assert!(Instant::now() < deadline, "nothing is receipted: {:?}", self.ledger().violations);
+            waiting = self.desk.changed.wait_timeout(waiting, GLANCE).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Waits until the broker holds what a reader acknowledged.
+    pub(crate) fn wait_for_acknowledgement(&self) {
+        let deadline = Instant::now() + LONG;
+        while !Held::read(&self.home(Party::Broker)).is_ok_and(|held| held.acknowledged > 1) {
+            assert!(Instant::now() < deadline, "nothing is acknowledged");
+        }
+    }
+
+    /// So many lines for a short `apply`; gives its results. The owner does not run meanwhile.
+    pub(crate) fn apply(&self, lines: u64) -> Vec<String> {
+        let asked: Vec<Ask> = (0..lines).map(|_| self.ledger().ask()).collect();
+        let input: String = asked.iter().map(|ask| format!("{}\n", ask.line)).collect();
+        let done = self.world.feed(Party::Owner.names().1, &["--timeout", "3s", "apply"], &input);
+        let said: Vec<Value> = done.out.lines().map(json).collect();
+        asked.iter().zip(&said).for_each(|(ask, said)| self.ledger().answered(ask, said));
+        said.iter().map(|said| said["result"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// Lets the owner in by the broker's list, and gives its name.
+    pub(crate) fn allow_owner(&self) -> String {
+        let did = json(&self.world.ok(Party::Owner.names().1, &["id"]))["did"].as_str().expect("a did").to_owned();
+        self.world.ok("nobody", &["broker", "allow", &did, "--data", &self.home(Party::Broker).to_string_lossy()]);
+        did
+    }
+
+    /// Who is on that list.
+    pub(crate) fn admitted(&self) -> Vec<String> {
+        let list = tidings_broker::server::AdmissionList::in_folder(&self.home(Party::Broker));
+        list.owners().expect("readable").iter().map(ToString::to_string).collect()
+    }
+
+    /// What the broker that runs has logged.
+    pub(crate) fn said_by_broker(&self) -> String {
+        self.processes[&Party::Broker].said()
+    }
+
     /// Lets everybody come to rest and compares them.
     pub(crate) fn settle(&mut self) {
         self.begin();
@@ -252,7 +332,7 @@ impl Site {
                 self.ledger().violate(format!("the owner ended with {status}: {said}"));
             }
         }
-        self.wait_for_receipts();
+        self.publish_all();
         self.processes.get_mut(&Party::Reader).into_iter().for_each(Process::kill);
         self.end(Party::Reader);
         self.watch_once();
@@ -272,7 +352,7 @@ impl Site {
         }
     }
 
-    fn wait_for_receipts(&self) {
+    fn publish_all(&self) {
         let deadline = Instant::now() + LONG;
         loop {
             let done = self.world.run(Party::Owner.names().1, &["status"]);

@@ -44,7 +44,13 @@ impl Kernel {
 
     /// A change of a node.
     fn node<T>(&self, operation: Operation, node: INodeNo, change: impl FnOnce(&mut Inner) -> Result<T, Errno>) -> Result<T, Errno> {
-        change(&mut *self.0.change(operation, |tree| tree.node(node.0).map_or_else(|_| String::new(), |node| node.path.clone()))?)
+        let path = |tree: &Tree| tree.node(node.0).map_or_else(|_| String::new(), |node| node.path.clone());
+        let mut inner = self.0.change(operation, path)?;
+        let done = change(&mut inner);
+        if matches!(&done, Err(error) if *error == Errno::ENOSPC) {
+            self.0.failed(&mut inner);
+        }
+        done
     }
 
     fn look<T>(&self, look: impl FnOnce(&mut Inner) -> Result<T, Errno>) -> Result<T, Errno> {
@@ -160,17 +166,7 @@ impl Filesystem for Kernel {
         }
     }
 
-    fn read(
-        &self,
-        _: &Request,
-        node: INodeNo,
-        _: FileHandle,
-        at: u64,
-        size: u32,
-        _: OpenFlags,
-        _: Option<LockOwner>,
-        reply: ReplyData,
-    ) {
+    fn read(&self, _: &Request, node: INodeNo, _: FileHandle, at: u64, size: u32, _: OpenFlags, _: Option<LockOwner>, reply: ReplyData) {
         match self.look(|inner| Ok(inner.tree.content(node.0)?.read(length(at)?, size as usize).to_vec())) {
             Ok(bytes) => reply.data(&bytes),
             Err(error) => reply.error(error),

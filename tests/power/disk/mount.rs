@@ -12,6 +12,9 @@ use super::kernel::Kernel;
 use super::rules::{Operation, Rule};
 use super::tree::{Keep, Names, Tree};
 
+/// Longest wait for a failure that was ordered.
+const LONG: Duration = Duration::from_secs(90);
+
 /// A mounted file system; it ends when this is dropped.
 pub(crate) struct Disk {
     shared: Arc<Shared>,
@@ -35,8 +38,12 @@ pub(super) struct Inner {
     power: Power,
     /// Changes and syncs that were asked for.
     steps: u64,
+    /// Operations that were made to fail.
+    failures: u64,
     /// Before this one everything stops.
     stop_before: Option<u64>,
+    /// And before one like this on a path that ends so.
+    stop_at: Option<(Operation, &'static str)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,14 +107,15 @@ impl Disk {
         self.shared.lock().rules.push(rule);
     }
 
-    /// Ends all rules; gives whether each has failed something.
-    pub(crate) fn take_rules(&self) -> Vec<Rule> {
-        std::mem::take(&mut self.shared.lock().rules)
-    }
-
-    /// Changes and syncs so far.
-    pub(crate) fn steps(&self) -> u64 {
-        self.shared.lock().steps
+    /// Waits until so many operations have failed, by a rule or for want of space.
+    pub(crate) fn wait_for_failures(&self, failures: u64) {
+        let deadline = Instant::now() + LONG;
+        let mut inner = self.shared.lock();
+        while inner.failures < failures {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "nothing failed");
+            inner = self.shared.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// Stops everything after `steps` more changes and syncs, or after `patience`: nobody gets an answer any more. Whoever uses it is
@@ -115,6 +123,17 @@ impl Disk {
     pub(crate) fn stop_after(&self, steps: u64, patience: Duration) {
         let mut inner = self.shared.lock();
         inner.stop_before = Some(inner.steps + steps + 1);
+        self.wait_until_stopped(inner, patience);
+    }
+
+    /// The same before an operation on a path that ends so.
+    pub(crate) fn stop_at(&self, operation: Operation, ending: &'static str) {
+        let mut inner = self.shared.lock();
+        inner.stop_at = Some((operation, ending));
+        self.wait_until_stopped(inner, LONG);
+    }
+
+    fn wait_until_stopped<'a>(&'a self, mut inner: MutexGuard<'a, Inner>, patience: Duration) {
         let deadline = Instant::now() + patience;
         while inner.power == Power::On {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -141,7 +160,22 @@ impl Disk {
     pub(crate) fn cut(&self, keep: Keep, seed: u64) {
         let mut inner = self.shared.lock();
         inner.tree.cut(keep, &mut Chance::new(seed));
-        (inner.power, inner.stop_before) = (Power::On, None);
+        (inner.power, inner.stop_before, inner.stop_at) = (Power::On, None, None);
+    }
+}
+
+/// What a disk held, to cut its power there in more than one way.
+pub(crate) struct Saved(Tree);
+
+impl Disk {
+    /// All that it holds, with what is not durable. Nobody uses it.
+    pub(crate) fn save(&self) -> Saved {
+        Saved(self.shared.lock().tree.clone())
+    }
+
+    /// Makes it hold that again. Nobody uses it.
+    pub(crate) fn restore(&self, saved: &Saved) {
+        self.shared.lock().tree.replace(saved.0.clone());
     }
 }
 
@@ -164,7 +198,9 @@ impl Shared {
             lies: false,
             power: Power::On,
             steps: 0,
+            failures: 0,
             stop_before: None,
+            stop_at: None,
         };
         Self { inner: Mutex::new(inner), changed: Condvar::new() }
     }
@@ -179,10 +215,11 @@ impl Shared {
     }
 
     /// The same for a change or sync at this path, which may be told to fail, or be the one before which everything stops.
-    pub(super) fn change(&self, operation: Operation, path: impl FnOnce(&Tree) -> String) -> Result<MutexGuard<'_, Inner>, Errno> {
+    pub(super) fn change(&self, operation: Operation, path: impl Fn(&Tree) -> String) -> Result<MutexGuard<'_, Inner>, Errno> {
         let mut inner = self.look()?;
         inner.steps += 1;
-        if inner.stop_before == Some(inner.steps) {
+        let is_meant = |at: (Operation, &str)| at.0 == operation && path(&inner.tree).ends_with(at.1);
+        if inner.stop_before == Some(inner.steps) || inner.stop_at.is_some_and(is_meant) {
             inner.power = Power::Stopped;
             self.changed.notify_all();
             inner = self.answered(inner)?;
@@ -190,10 +227,17 @@ impl Shared {
         if !inner.rules.is_empty() {
             let path = path(&inner.tree);
             if let Some(error) = inner.rules.iter_mut().find_map(|rule| rule.error_for(operation, &path)) {
+                self.failed(&mut inner);
                 return Err(error);
             }
         }
         Ok(inner)
+    }
+
+    /// Notes that an operation fails because it was told to.
+    pub(super) fn failed(&self, inner: &mut Inner) {
+        inner.failures += 1;
+        self.changed.notify_all();
     }
 
     fn answered<'a>(&'a self, mut inner: MutexGuard<'a, Inner>) -> Result<MutexGuard<'a, Inner>, Errno> {

@@ -35,7 +35,7 @@ pub(super) const ROOT: u64 = 1;
 const FIRST: u64 = 16;
 
 /// All of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Tree {
     nodes: BTreeMap<u64, Node>,
     next: u64,
@@ -44,7 +44,7 @@ pub(super) struct Tree {
 }
 
 /// A file, folder or socket.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) kind: Kind,
     /// Where it was last put.
@@ -58,7 +58,7 @@ pub(super) struct Node {
 }
 
 /// What a node is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Kind {
     File(Content),
     Folder(Folder),
@@ -66,7 +66,7 @@ pub(super) enum Kind {
 }
 
 /// The names in a folder.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Folder {
     pub(super) now: BTreeMap<OsString, u64>,
     durable: BTreeMap<OsString, u64>,
@@ -76,7 +76,7 @@ pub(super) struct Folder {
 type Place = (u64, OsString);
 
 /// A change that is kept or lost as a whole.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Step {
     Put { place: Place, node: u64 },
     Remove { place: Place, node: u64 },
@@ -262,6 +262,11 @@ impl Tree {
                 Kind::Socket => {}
             }
         }
+    }
+
+    /// Becomes another one, and goes on giving numbers that the kernel has not seen.
+    pub(super) fn replace(&mut self, other: Self) {
+        *self = Self { next: self.next.max(other.next), ..other };
     }
 
     /// Durable names that the root leads to.
