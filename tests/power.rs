@@ -4,6 +4,7 @@
 
 mod power {
     mod cuts;
+    mod desk; // where threads meet
     pub(crate) mod disk; // the file system
     mod evidence; // of many cuts
     mod failing; // disks, full ones and lying ones

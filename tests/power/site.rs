@@ -2,29 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::process::Stdio;
+use std::sync::{Arc, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tidings_broker::store::{RocksStore, Settings};
 
+use super::desk::Desk;
 use super::disk::{Disk, Keep, Operation};
 use super::held::Held;
 use super::ledger::{Ask, Ledger};
 use super::process::Process;
 use crate::world::{World, json};
 
-/// Lines of `apply` that are on their way at once.
-const ON_THE_WAY: usize = 12;
 /// How long a disk may do nothing before the power is cut without waiting for more.
 const PATIENCE: Duration = Duration::from_millis(700);
-/// How often somebody who waits looks whether it is over.
-const GLANCE: Duration = Duration::from_millis(50);
 /// Longest wait for anything.
 const LONG: Duration = Duration::from_secs(90);
 
@@ -64,15 +59,6 @@ pub(crate) struct Site {
     world: World,
 }
 
-/// What the threads of a test share.
-struct Desk {
-    ledger: Mutex<Ledger>,
-    /// Lines of this life of `apply` that have no answer yet, by their number.
-    waiting: Mutex<BTreeMap<u64, Ask>>,
-    changed: Condvar,
-    feeds: AtomicBool,
-}
-
 impl Site {
     /// Makes all of it. `None` where no such disk can be.
     pub(crate) fn new(seed: u64) -> Option<Self> {
@@ -81,12 +67,7 @@ impl Site {
         for party in Party::ALL {
             disks.insert(party, Disk::mount(&world.path(party.names().0))?);
         }
-        let desk = Desk {
-            ledger: Mutex::new(Ledger::new(seed)),
-            waiting: Mutex::default(),
-            changed: Condvar::new(),
-            feeds: AtomicBool::new(false),
-        };
+        let desk = Desk::new(seed);
         let listen = "127.0.0.1:0".to_owned();
         let mut site = Self { processes: BTreeMap::new(), feeder: None, disks, desk: Arc::new(desk), listen, lives: 0, world };
         site.furnish();
@@ -150,8 +131,7 @@ impl Site {
     fn begin_owner(&mut self) {
         let mut command = self.world.command(Party::Owner.names().1, &["apply"]);
         command.stdin(Stdio::piped());
-        self.desk.waiting().clear();
-        self.desk.feeds.store(true, Ordering::Relaxed);
+        self.desk.begin();
         let desk = self.desk.clone();
         let mut process = Process::begin(command, &self.errors(Party::Owner), move |line| desk.answered(&json(line)));
         let (desk, input) = (self.desk.clone(), process.input().expect("its input is open"));
@@ -182,8 +162,7 @@ impl Site {
     }
 
     fn stop_feeding(&mut self) {
-        self.desk.feeds.store(false, Ordering::Relaxed);
-        self.desk.changed.notify_all();
+        self.desk.stop();
         self.feeder.take().into_iter().for_each(|feeder| feeder.join().expect("it feeds"));
     }
 
@@ -277,12 +256,7 @@ impl Site {
 
     /// Waits until so many lines were receipted, all in all.
     pub(crate) fn wait_for_receipts(&self, receipts: u64) {
-        let deadline = Instant::now() + LONG;
-        let mut waiting = self.desk.waiting();
-        while self.ledger().receipts < receipts {
-            assert!(Instant::now() < deadline, "nothing is receipted: {:?}", self.ledger().violations);
-            waiting = self.desk.changed.wait_timeout(waiting, GLANCE).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        self.desk.wait_for_receipts(receipts, LONG);
     }
 
     /// Waits until the broker holds what a reader acknowledged.
@@ -377,40 +351,6 @@ impl Site {
         done.out.lines().for_each(|line| ledger.printed(&json(line)));
         if done.code != 0 {
             ledger.violate(format!("the reader does not catch up: {} {}", done.out, done.err));
-        }
-    }
-}
-
-impl Desk {
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, BTreeMap<u64, Ask>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A result line.
-    fn answered(&self, said: &Value) {
-        let ask = said["line"].as_u64().and_then(|line| self.waiting().remove(&line));
-        ask.into_iter().for_each(|ask| self.ledger().answered(&ask, said));
-        self.changed.notify_all();
-    }
-
-    /// Gives `apply` lines as fast as it answers them, until it ends or enough was asked.
-    fn feed(&self, mut input: ChildStdin) {
-        for number in 1.. {
-            let mut waiting = self.waiting();
-            while waiting.len() >= ON_THE_WAY && self.feeds.load(Ordering::Relaxed) {
-                waiting = self.changed.wait_timeout(waiting, GLANCE).unwrap_or_else(PoisonError::into_inner).0;
-            }
-            let ask = self.ledger().ask();
-            let line = format!("{}\n", ask.line);
-            waiting.insert(number, ask);
-            drop(waiting);
-            if !self.feeds.load(Ordering::Relaxed) || input.write_all(line.as_bytes()).is_err() {
-                return;
-            }
         }
     }
 }
