@@ -3,11 +3,12 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidings
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 CARGO_ALL := --release --workspace --locked
 FROM ?= 0
+CUTS ?= 2000
 TO ?= 1000
 ROUNDS ?= 10000
 KILL_EVIDENCE = TIDINGS_KILL_ROUNDS=$(ROUNDS) TIDINGS_KILL_EVIDENCE=docs/evidence/kill-lab.json TIDINGS_KILL_COMMIT=$$(git rev-parse --short HEAD)
 
-.PHONY: help demo test compile-tests build lint fmt docs sim kill-lab setup clean-demo clean
+.PHONY: help demo test compile-tests build lint fmt docs sim kill-lab setup clean-demo clean power-lab
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +39,9 @@ sim: setup ## simulate the seeds FROM=0 up to TO=1000
 
 kill-lab: setup ## kill broker, owner and reader until ROUNDS=10000 are done, those of docs/evidence/kill-lab.json counted
 	$(KILL_EVIDENCE) cargo test $(CARGO_ALL) --test kill -- --nocapture whoever_is_killed
+
+power-lab: setup ## cut the power until docs/evidence/power-lab.json counts CUTS=2000
+	TIDINGS_POWER_CUTS=$(CUTS) cargo test $(CARGO_ALL) --test power -- --ignored --nocapture as_many_power_cuts
 
 setup: ## install what a fresh Debian with Rust lacks, only if it is missing
 	@.ci/setup

@@ -2,6 +2,7 @@
 
 pub mod commit;
 pub mod engine;
+pub mod folder;
 #[cfg(feature = "rocksdb")]
 pub mod inspect;
 pub mod server;

@@ -37,6 +37,7 @@ mod backoff; // when to try again
 mod clock; // time and randomness
 pub mod connection; // the only module that knows QUIC
 pub mod dial; // how connections are had
+pub mod folder; // whose names last
 pub mod publisher; // the owner's side
 pub mod state; // what survives
 mod stream; // both directions of a stream

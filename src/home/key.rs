@@ -1,13 +1,12 @@
-//! `node.key`: reading it, and writing a new one so that no crash leaves half a file and no old key is replaced.
+//! `node.key`: reading it, and making a new one.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use tidings_core::{Entropy, NodeKey, key_file};
 use zeroize::Zeroizing;
 
-use super::{Passphrase, unopened, unwritable};
+use super::{Passphrase, file, unopened, unwritable};
 use crate::failure::Failure;
 
 /// Environment variable that names a file whose first line is the passphrase.
@@ -57,22 +56,8 @@ pub(super) fn create(path: &Path, prompt: Passphrase) -> Result<NodeKey, Failure
     let mut entropy = entropy()?;
     let key = NodeKey::generate(&mut entropy);
     let sealed = key_file::seal(&key, passphrase.as_ref().map(|text| text.as_bytes()), &mut entropy);
-    write_new(path, &sealed).map_err(|error| unwritable(path, &error))?;
+    file::write_new(path, &sealed).map_err(|error| unwritable(path, &error))?;
     Ok(key)
-}
-
-/// Beside its place first: a file that stands at `path` is whole.
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let draft = path.with_extension("key.new");
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&draft)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&draft, path)?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 fn passphrase_from_file() -> Result<Option<Zeroizing<String>>, Failure> {

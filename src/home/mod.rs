@@ -4,6 +4,7 @@
 //! storage), `fetched/` (sealed values of others), `spool/`.
 
 mod config;
+mod file;
 mod key;
 mod lock;
 mod storages;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidings_client::folder::{Access, make};
 use tidings_core::{KeyFileError, NodeKey};
 
 use crate::failure::Failure;
@@ -50,7 +52,7 @@ impl Home {
     /// There is one already, or the folder cannot be written. No key that was there is ever replaced.
     pub(crate) fn create(folder: &Path, config: Config, prompt: Passphrase, patience: Duration) -> Result<Self, Failure> {
         config.addresses()?;
-        make_private(folder).map_err(|error| unwritable(folder, &error))?;
+        make(folder, Access::Private).map_err(|error| unwritable(folder, &error))?;
         let lock = Lock::take(folder, patience)?;
         if key_path(folder).exists() {
             let error = format!("{} already holds a node", folder.display());
@@ -61,7 +63,7 @@ impl Home {
             return Err(Failure::new(error, "put its node.key back from a backup, or choose another folder with --home"));
         }
         let settings = folder.join("config.toml");
-        std::fs::write(&settings, config.text()).map_err(|error| unwritable(&settings, &error))?;
+        file::write_new(&settings, config.text().as_bytes()).map_err(|error| unwritable(&settings, &error))?;
         let key = Arc::new(key::create(&key_path(folder), prompt)?);
         Ok(Self { folder: folder.to_owned(), key, config, _lock: lock })
     }
@@ -136,14 +138,6 @@ fn require(folder: &Path) -> Result<(), Failure> {
 
 fn key_path(folder: &Path) -> PathBuf {
     folder.join("node.key")
-}
-
-fn make_private(folder: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Failure {

@@ -13,6 +13,8 @@ use data_encoding::HEXLOWER;
 use tidings_core::Did;
 use tidings_proto::VerifyingKey;
 
+use crate::folder;
+
 /// Owners that may publish.
 #[derive(Clone, Debug)]
 pub struct AdmissionList {
@@ -32,7 +34,7 @@ impl AdmissionList {
     pub fn set(&self, owner: &Did, admitted: bool) -> io::Result<()> {
         let path = self.path(&owner.0);
         if admitted {
-            fs::create_dir_all(&self.folder)?;
+            folder::make(&self.folder)?;
             let mut file = File::create(&path)?;
             writeln!(file, "{owner}")?;
             file.sync_all()?;
@@ -41,7 +43,7 @@ impl AdmissionList {
         {
             return Err(error);
         }
-        if self.folder.exists() { File::open(&self.folder)?.sync_all() } else { Ok(()) }
+        if self.folder.exists() { folder::sync(&self.folder) } else { Ok(()) }
     }
 
     /// Whether an owner is on the list. Blocks as the file system does.

@@ -20,6 +20,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tidings_core::{DecodeError, Decoder, Did, Encoder, Object, ReceiptKey};
 use zeroize::Zeroizing;
 
+use crate::folder;
+
 const FILE: &str = "identity";
 const MAGIC: &[u8] = b"tidings-broker-identity\n";
 const TLS_KEY_BYTES_MAX: usize = 1_024;
@@ -169,19 +171,19 @@ fn read(bytes: &[u8], path: &Path) -> Result<Secrets, IdentityError> {
 }
 
 /// Writes the file whole or not at all.
-fn create(folder: &Path, path: &Path, secrets: &Secrets) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
+fn create(data: &Path, path: &Path, secrets: &Secrets) -> io::Result<()> {
+    folder::make(data)?;
     let encoded = Zeroizing::new(secrets.encode());
     let mut bytes = Zeroizing::new([MAGIC, &encoded].concat());
     let checksum = sha256(&bytes);
     bytes.extend_from_slice(&checksum);
-    let draft = folder.join("identity.new");
+    let draft = data.join("identity.new");
     let mut file = private(&draft)?;
     file.write_all(&bytes)?;
     file.sync_all()?;
     fs::rename(&draft, path)?;
     // Without this the new name may be gone after a power cut, and with it the address that clients were told.
-    File::open(folder)?.sync_all()
+    folder::sync(data)
 }
 
 /// A fresh file that only its owner may read.

@@ -1,6 +1,6 @@
 //! Evidence as files. [P-14]
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -8,12 +8,14 @@ use tidings_core::Object;
 use tidings_core::reader::Evidence;
 use tidings_proto::Timestamp;
 
-/// Writes evidence as a file of `folder` and syncs both. The name says verdict, queue and time.
-pub(super) fn keep(folder: &Path, evidence: &Evidence, now: Timestamp) -> std::io::Result<PathBuf> {
-    fs::create_dir_all(folder)?;
+use crate::folder::{self, Access};
+
+/// Writes evidence as a file of the folder `place` and syncs both. The name says verdict, queue and time.
+pub(super) fn keep(place: &Path, evidence: &Evidence, now: Timestamp) -> std::io::Result<PathBuf> {
+    folder::make(place, Access::Usual)?;
     let name = format!("{}-{}-{}", evidence.verdict, evidence.descriptor.id(), now);
-    let draft = folder.join(format!("{name}.draft"));
-    let path = folder.join(format!("{name}.evidence"));
+    let draft = place.join(format!("{name}.draft"));
+    let path = place.join(format!("{name}.evidence"));
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
@@ -22,6 +24,6 @@ pub(super) fn keep(folder: &Path, evidence: &Evidence, now: Timestamp) -> std::i
     file.write_all(&evidence.encode())?;
     file.sync_all()?;
     fs::rename(&draft, &path)?;
-    File::open(folder)?.sync_all()?;
+    folder::sync(place)?;
     Ok(path)
 }

@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tidings_client::folder::{self, Access};
 use tidings_core::sealed_object::{SEGMENT_BYTES, object_name};
 use tidings_core::{ObjectError, ObjectOpener, ObjectReference};
 use tidings_proto::QueueId;
@@ -34,7 +35,7 @@ impl Cache {
     pub(crate) fn open(root: &Path, queue: &QueueId) -> io::Result<Self> {
         let cache = Self { root: root.to_owned(), drafts: drafts(root, queue), drafted: AtomicU64::new(0) };
         remove_tree(&cache.drafts)?;
-        make_private(&cache.drafts)?;
+        folder::make(&cache.drafts, Access::Private)?;
         Ok(cache)
     }
 
@@ -56,15 +57,16 @@ impl Cache {
     /// Gives a verified draft, which is on disk, its name. [`Self::sync`] makes that durable.
     pub(crate) fn place(&self, draft: &Path, id: &[u8; 32]) -> io::Result<()> {
         let path = self.path(id);
-        if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
-            make_private(folder)?;
+        // Names of objects tell nothing, but when they came is nobody else's business.
+        if let Some(parent) = path.parent().filter(|parent| !parent.is_dir()) {
+            folder::make(parent, Access::Private)?;
         }
         fs::rename(draft, path)
     }
 
     /// The name of the object of this id is on disk when this returns.
     pub(crate) fn sync(&self, id: &[u8; 32]) -> io::Result<()> {
-        File::open(self.path(id).parent().unwrap_or(&self.root))?.sync_all()
+        folder::sync(self.path(id).parent().unwrap_or(&self.root))
     }
 
     /// Removes the object of this id; one that is not here is removed already.
@@ -110,13 +112,4 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
 
 fn gone(removed: io::Result<()>) -> io::Result<()> {
     removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
-}
-
-/// Names of objects tell nothing, but when they came is nobody else's business.
-fn make_private(folder: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
 }

@@ -3,14 +3,16 @@
 //! An object appears whole under its name, by a rename after its content is synced; then the folder is synced. What a crash leaves
 //! is named after the object it was to become, so that removing the object removes it too, and nothing has to be searched for.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
+use tidings_client::folder::{self, Access};
 use tokio::io::AsyncReadExt;
 
 use super::{Capabilities, Content, Driver, Name, Pending, Reading, StorageError};
@@ -25,6 +27,8 @@ struct Inner {
     /// One writer for each name at a time: two would share a draft.
     writers: [Mutex<()>; WRITERS],
     hasher: RandomState,
+    /// Those whose names are durable.
+    folders: Mutex<HashSet<PathBuf>>,
 }
 
 /// Locks that names are spread over.
@@ -38,7 +42,7 @@ impl FileStorage {
     /// Objects below `root`, which is created with the first of them.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let writers = std::array::from_fn(|_| Mutex::new(()));
-        Self { inner: Arc::new(Inner { root: root.into(), writers, hasher: RandomState::new() }) }
+        Self { inner: Arc::new(Inner { root: root.into(), writers, hasher: RandomState::new(), folders: Mutex::default() }) }
     }
 
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> io::Result<T> + Send + 'static) -> Result<T, StorageError> {
@@ -57,16 +61,31 @@ impl Inner {
         let path = self.path(name);
         let at = usize::try_from(self.hasher.hash_one(name)).unwrap_or_default() % WRITERS;
         let _writer = self.writers[at].lock().unwrap_or_else(PoisonError::into_inner);
+        let parent = path.parent().expect("a name is below the root");
+        self.make_folder(parent)?;
         // A name is made of the content's hash: a file of its length is the object.
         if keep == Keep::Existing && path.metadata().is_ok_and(|found| length(content).is_ok_and(|length| length == found.len())) {
-            return Ok(());
+            // Whoever gave it its name may have ended before that was durable.
+            return folder::sync(parent);
         }
-        let folder = path.parent().expect("a name is below the root");
-        create_folders(folder)?;
         let draft = draft_of(&path);
         write_draft(&draft, content)?;
         fs::rename(&draft, &path)?;
-        sync_folder(folder)
+        folder::sync(parent)
+    }
+
+    /// Makes the folder of an object, durably, once in the life of this process: whoever made it before may have ended too early.
+    fn make_folder(&self, parent: &Path) -> io::Result<()> {
+        if self.folders().contains(parent) && parent.is_dir() {
+            return Ok(());
+        }
+        folder::make(parent, Access::Usual)?;
+        self.folders().insert(parent.to_owned());
+        Ok(())
+    }
+
+    fn folders(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn remove(&self, name: &Name) -> io::Result<()> {
@@ -75,7 +94,12 @@ impl Inner {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         });
-        removed.into_iter().collect()
+        removed.into_iter().collect::<io::Result<()>>()?;
+        // Nobody asks for it again: a removal that a power cut undid would leave the object for ever.
+        match path.parent().map_or(Ok(()), folder::sync) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn list(&self, prefix: &Name) -> io::Result<Vec<Name>> {
@@ -187,25 +211,6 @@ fn write_draft(draft: &Path, content: &Content) -> io::Result<()> {
         Content::File(path) => drop(io::copy(&mut File::open(path)?, &mut file)?),
     }
     file.sync_all()
-}
-
-/// Creates what is missing of a folder, and syncs each folder that got an entry.
-fn create_folders(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    create_folders(parent)?;
-    match fs::create_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    sync_folder(parent)
-}
-
-/// A name is durable only after its folder is synced.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 fn storage_error(error: &io::Error) -> StorageError {

@@ -66,7 +66,7 @@ pub(super) fn store(data: &Path) -> PathBuf {
 /// The queues are in `store/`, beside the keys and the admission list.
 fn open(data: &Path) -> Result<RocksStore, Failure> {
     let folder = store(data);
-    std::fs::create_dir_all(&folder)
+    tidings_broker::folder::make(&folder)
         .map_err(|error| Failure::new(format!("{} cannot be made: {error}", folder.display()), "check --data and its rights"))?;
     RocksStore::open(&folder, &StoreSettings::default()).map_err(|error| open_failure(&folder, &error))
 }

@@ -10,6 +10,7 @@ mod read_only;
 mod tamper; // for tests: a hand on the disk
 #[cfg(test)]
 mod tests;
+mod torn_write;
 mod values;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,12 +63,8 @@ impl RocksStore {
     /// Writes and syncs. After one failure nobody can know what a later sync would make durable, so there is none: what the
     /// kernel failed to write it may since have marked as written (fsync, PostgreSQL 2018).
     fn commit(&self, batch: WriteBatch) -> Result<(), StoreError> {
-        self.put(batch, true)
-    }
-
-    fn put(&self, batch: WriteBatch, sync: bool) -> Result<(), StoreError> {
         let mut options = WriteOptions::default();
-        options.set_sync(sync);
+        options.set_sync(true);
         self.db.write_opt(batch, &options).map_err(|error| {
             self.poisoned.store(true, Ordering::SeqCst);
             StoreError::Indeterminate(Cause::new(error.into_string()))
@@ -88,7 +85,8 @@ impl Store for RocksStore {
 
     fn stage(&self, staged: &Staged) -> Result<(), StoreError> {
         let _writer = self.writer()?;
-        self.put(ahead::batch(self, staged)?, false)
+        // Synced like every write: only the last one in the log may be torn.
+        self.commit(ahead::batch(self, staged)?)
     }
 
     fn unstage(&self, queue: &QueueId) -> Result<(), StoreError> {
@@ -96,7 +94,7 @@ impl Store for RocksStore {
             // Held from the look to the write: an append in between would make live what is to be removed.
             let _writer = self.writer()?;
             match ahead::leftovers(self, queue)? {
-                Some(batch) => self.put(batch, false)?,
+                Some(batch) => self.commit(batch)?,
                 None => return Ok(()),
             }
         }

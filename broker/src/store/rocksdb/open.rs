@@ -14,6 +14,7 @@ use super::super::Cause;
 use super::RocksStore;
 use super::keys::{Column, FORMAT, FORMAT_KEY, PREFIX_BYTES};
 use super::log_tail::damaged_log;
+use super::torn_write::ends_torn;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -97,9 +98,8 @@ impl RocksStore {
             }
             names.extend(DB::list_cf(options, folder)?);
         }
-        let descriptors: Vec<_> =
-            names.iter().map(|name| ColumnFamilyDescriptor::new(name, column_options(column_of(name), &cache))).collect();
-        let mut db = DB::open_cf_descriptors(options, folder, descriptors)?;
+        let columns = || names.iter().map(|name| ColumnFamilyDescriptor::new(name, column_options(column_of(name), &cache)));
+        let mut db = or_torn(folder, options, |options| DB::open_cf_descriptors(options, folder, columns()))?;
         match format(&db)? {
             Some(found) if found > FORMAT => return Err(OpenError::TooNew { found }),
             Some(FORMAT) => require_all(&db)?,
@@ -107,6 +107,19 @@ impl RocksStore {
             None => create(&mut db, &names, &cache)?,
         }
         Ok(Self { db, writing: Mutex::new(()), poisoned: AtomicBool::new(false) })
+    }
+}
+
+/// Opens a store; where its last write is there only in part, without that write.
+pub(super) fn or_torn(folder: &Path, options: &Options, open: impl Fn(&Options) -> Result<DB, ::rocksdb::Error>) -> Result<DB, OpenError> {
+    match open(options) {
+        Err(error) if error.kind() == ErrorKind::Corruption && ends_torn(folder).is_ok_and(|torn| torn) => {
+            let mut options = options.clone();
+            // Stops in silence at the first irregularity, which is that write: it was looked at.
+            options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+            Ok(open(&options)?)
+        }
+        opened => Ok(opened?),
     }
 }
 

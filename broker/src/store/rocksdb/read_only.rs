@@ -45,8 +45,8 @@ impl RocksStore {
     fn look(folder: &Path, options: &Options, settings: &Settings) -> Result<Self, OpenError> {
         let cache = Cache::new_lru_cache(settings.block_cache_bytes);
         let names = DB::list_cf(options, folder)?;
-        let columns = names.iter().map(|name| ColumnFamilyDescriptor::new(name, open::column_options(open::column_of(name), &cache)));
-        let db = DB::open_cf_descriptors_read_only(options, folder, columns, false)?;
+        let columns = || names.iter().map(|name| ColumnFamilyDescriptor::new(name, open::column_options(open::column_of(name), &cache)));
+        let db = open::or_torn(folder, options, |options| DB::open_cf_descriptors_read_only(options, folder, columns(), false))?;
         match open::format(&db)? {
             Some(FORMAT) => open::require_all(&db)?,
             Some(found) if found > FORMAT => return Err(OpenError::TooNew { found }),
