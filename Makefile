@@ -5,7 +5,7 @@ CARGO_ALL := --release --workspace --locked
 FROM ?= 0
 TO ?= 1000
 
-.PHONY: help demo test compile-tests build lint fmt docs sim setup clean-demo clean
+.PHONY: help demo test compile-tests build lint fmt docs network-lab sim setup clean-demo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,9 @@ fmt: ## format everything
 
 docs: setup ## API documentation, warnings denied
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_ALL) --no-deps
+
+network-lab: setup ## measure what networks do to it, half an hour; docs/evidence/network-lab.json
+	cargo test $(CARGO_ALL) --test network -- --include-ignored --nocapture --test-threads 1
 
 sim: setup ## simulate the seeds FROM=0 up to TO=1000
 	TIDINGS_SIM_FROM=$(FROM) TIDINGS_SIM_TO=$(TO) cargo test $(CARGO_ALL) --test sim -- --nocapture
