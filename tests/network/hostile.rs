@@ -105,7 +105,8 @@ fn make_up(dice: &mut Dice, recorded: &[Vec<u8>]) -> Vec<u8> {
 #[test]
 fn what_somebody_repeats_or_makes_up_has_no_effect() {
     let lab = Lab::start(50);
-    let attack = run(tokio::time::timeout(Duration::from_secs(300), attack(&lab, 3_000, 50))).expect("bounded");
+    let bounded = async { tokio::time::timeout(Duration::from_secs(300), attack(&lab, 3_000, 50)).await };
+    let attack = run(bounded).expect("bounded");
     println!("{attack:?}");
     assert!(attack.replayed > 200, "{attack:?}");
     assert!(attack.memory.1 < attack.memory.0 + GROWTH_MAX, "{attack:?}");

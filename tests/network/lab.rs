@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tidings_client::{Publisher, State, Subscriber, View};
 use tokio::runtime::Runtime;
 
-use super::relay::{Relay, Weather};
+use super::relay::Relay;
 use crate::nodes::{self, LONG, Reader, key, put};
 use crate::world::{Broker, World};
 
@@ -54,13 +54,6 @@ impl Lab {
     pub(crate) fn revive_broker(&mut self) {
         let place: SocketAddr = self.broker.place().parse().expect("an address");
         self.broker = self.world.broker(&place.to_string(), &[]);
-    }
-
-    /// Nothing gets through until `weather` is set again.
-    pub(crate) fn close(&self) {
-        let mut closed = Weather::default();
-        (closed.up.closed, closed.down.closed) = (true, true);
-        self.relay.weather(closed);
     }
 
     /// Resident memory of the broker, KiB.

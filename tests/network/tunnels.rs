@@ -97,9 +97,13 @@ impl Tunnels {
     }
 
     fn translate(&self, router: &str) -> Result<(), String> {
-        let rules =
-            "table ip translation { chain out { type nat hook postrouting priority 100; oifname \"public\" masquerade fully-random; } }";
-        feed(Command::new("ip").args(["netns", "exec", router, "nft", "-f", "-"]), rules)
+        let rules = [
+            "add table ip translation",
+            "add chain ip translation out { type nat hook postrouting priority 100; }",
+            "add rule ip translation out oifname \"public\" masquerade fully-random",
+        ];
+        let rules = rules.join("\n") + "\n";
+        feed(Command::new("ip").args(["netns", "exec", router, "nft", "-f", "-"]), &rules)
     }
 
     fn set(&self, node: usize, name: &str, value: u32) -> Result<(), String> {

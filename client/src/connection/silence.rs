@@ -70,8 +70,8 @@ impl Word {
 struct Passed {
     /// Frames that the other end has to acknowledge.
     sent: u64,
-    /// Acknowledgements that came.
-    acknowledged: u64,
+    /// The estimate of a round trip, which every news of something that arrived changes.
+    round_trip: Duration,
 }
 
 /// Counts glances, not time: a process that was itself stopped for a while has not looked.
@@ -84,7 +84,7 @@ struct Unacknowledged {
 impl Unacknowledged {
     /// Whether the path counts as lost after `most` glances without a word.
     fn is_silent(&mut self, passed: Passed, most: u32) -> bool {
-        if passed.acknowledged != self.at_last_word.acknowledged {
+        if passed.round_trip != self.at_last_word.round_trip {
             *self = Self { at_last_word: passed, glances: 0 };
         } else if passed.sent != self.at_last_word.sent {
             self.glances += 1;
@@ -115,7 +115,8 @@ fn passed(stats: &ConnectionStats) -> Passed {
     let sent = &stats.frame_tx;
     let streams = sent.stream + sent.reset_stream + sent.stop_sending + sent.max_data + sent.max_stream_data;
     let connection = sent.ping + sent.crypto + sent.new_connection_id + sent.retire_connection_id + sent.path_challenge;
-    Passed { sent: streams + connection, acknowledged: stats.frame_rx.acks }
+    // Not the acknowledgements that came: a broker that hears nothing repeats its last one with all that it repeats.
+    Passed { sent: streams + connection, round_trip: stats.path.rtt }
 }
 
 fn most(round_trip: Duration) -> u32 {
@@ -129,7 +130,8 @@ mod tests {
 
     fn silent_after(glances: impl IntoIterator<Item = (u64, u64)>) -> Option<usize> {
         let mut unacknowledged = Unacknowledged::default();
-        let is_silent = |(sent, acknowledged)| unacknowledged.is_silent(Passed { sent, acknowledged }, GLANCES_MIN);
+        let passed = |(sent, round_trip)| Passed { sent, round_trip: Duration::from_millis(round_trip) };
+        let is_silent = |glance| unacknowledged.is_silent(passed(glance), GLANCES_MIN);
         glances.into_iter().map(is_silent).position(|silent| silent)
     }
 
