@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::blackholes::{Away, Resumed, resume};
 use super::lab::{Lab, middle_and_longest, run};
 use super::relay::Rebind;
-use super::weather::{weathers, write_in};
+use super::weather::{AT_ONCE, weathers, write_in};
 use super::{hostile, idle, mappings, restarts};
 use crate::nodes::below;
 
@@ -61,12 +61,12 @@ fn times(times: Vec<Duration>) -> Value {
 }
 
 fn weather() -> Value {
-    let singles = 200;
+    let singles = 100;
     let measured = weathers().into_iter().enumerate().map(|(seed, (name, way))| {
         let written = write_in(100 + seed as u64, way, singles);
         let seen = written.seen;
         let figure = json!({
-            "single_writes": singles, "p50": written.middle, "max": written.longest, "written_at_once": 10 * singles,
+            "single_writes": singles, "p50": written.middle, "max": written.longest, "written_at_once": AT_ONCE,
             "datagrams": { "up": seen.up, "down": seen.down, "lost": seen.lost, "doubled": seen.doubled, "altered": seen.altered, "late": seen.late, "too_long": seen.too_long },
             "connections": seen.connections,
         });

@@ -10,6 +10,9 @@ use crate::world::{World, json};
 /// A path of a few milliseconds on which packets overtake each other.
 const NEAR: (Duration, Duration) = (Duration::from_millis(3), Duration::from_millis(6));
 
+/// Records that are written at once.
+pub(crate) const AT_ONCE: usize = 200;
+
 /// What writing over a path was like.
 pub(crate) struct Written {
     /// From the write to the reader, seconds: the middle one and the longest.
@@ -18,7 +21,7 @@ pub(crate) struct Written {
     pub(crate) seen: Seen,
 }
 
-/// Connects, grants, and writes `single` records one after the other and ten times as many at once, all in this weather.
+/// Connects, grants, and writes `single` records one after the other and [`AT_ONCE`] together, all in this weather.
 pub(crate) fn write_in(seed: u64, way: Way, single: usize) -> Written {
     let lab = Lab::start(seed);
     lab.relay.weather(Weather::both(way));
@@ -28,7 +31,7 @@ pub(crate) fn write_in(seed: u64, way: Way, single: usize) -> Written {
         for number in 0..single {
             times.push(nodes.hears(&format!("/{}", number % 7), &number.to_string(), LONG).await.1);
         }
-        let many = (0..10 * single).map(|number| put(&format!("/many/{number}"), &"x".repeat(number % 3_000)));
+        let many = (0..AT_ONCE).map(|number| put(&format!("/many/{number}"), &"x".repeat(number % 3_000)));
         nodes.owner.write(many.collect()).await.expect("written");
         nodes.agree(&format!("seed {seed}, {way:?}")).await;
         nodes.close().await;
