@@ -31,7 +31,7 @@ fmt: ## format everything
 docs: setup ## API documentation, warnings denied
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_ALL) --no-deps
 
-network-lab: setup ## measure what networks do to it, half an hour; docs/evidence/network-lab.json
+network-lab: setup ## measure what networks do to it, a quarter of an hour; docs/evidence/network-lab.json
 	cargo test $(CARGO_ALL) --test network -- --include-ignored --nocapture --test-threads 1
 
 sim: setup ## simulate the seeds FROM=0 up to TO=1000

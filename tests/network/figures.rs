@@ -19,7 +19,7 @@ const BESIDE: u64 = 20;
 const LONGEST: Duration = Duration::from_secs(120);
 
 #[test]
-#[ignore = "takes half an hour: make network-lab"]
+#[ignore = "takes a quarter of an hour: make network-lab"]
 fn the_network_lab() {
     let mut figures = serde_json::Map::new();
     let mut note = |name: &str, figure: Value| {
