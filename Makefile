@@ -8,7 +8,7 @@ TO ?= 1000
 ROUNDS ?= 10000
 KILL_EVIDENCE = TIDINGS_KILL_ROUNDS=$(ROUNDS) TIDINGS_KILL_EVIDENCE=docs/evidence/kill-lab.json TIDINGS_KILL_COMMIT=$$(git rev-parse --short HEAD)
 
-.PHONY: help demo test compile-tests build lint fmt docs sim kill-lab setup clean-demo clean power-lab
+.PHONY: help demo test compile-tests build lint fmt docs sim kill-lab setup clean-demo clean power-lab network-lab
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,9 @@ fmt: ## format everything
 
 docs: setup ## API documentation, warnings denied
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_ALL) --no-deps
+
+network-lab: setup ## measure what networks do to it, a quarter of an hour; docs/evidence/network-lab.json
+	cargo test $(CARGO_ALL) --test network -- --include-ignored --nocapture --test-threads 1
 
 sim: setup ## simulate the seeds FROM=0 up to TO=1000
 	TIDINGS_SIM_FROM=$(FROM) TIDINGS_SIM_TO=$(TO) cargo test $(CARGO_ALL) --test sim -- --nocapture

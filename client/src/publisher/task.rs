@@ -243,6 +243,7 @@ impl Task {
     }
 
     async fn opened(&mut self, opened: Opened) -> Result<(), StateError> {
+        self.backoff.answered();
         let (at, now) = (opened.at, clock::now());
         // Before it is compared: a broker may need everything that lives.
         match self.step(move |owner| owner.make_whole(now)).await? {
@@ -317,7 +318,12 @@ impl Task {
         if at + 1 < self.config.brokers.len() {
             self.dial(at + 1);
         } else {
-            self.line = Line::Waiting(Instant::now() + self.backoff.failed(chance()));
+            let now = Instant::now();
+            let delay = match self.line {
+                Line::Dialing(..) if state == BrokerState::Unreachable => self.backoff.unanswered(now, chance()),
+                _ => self.backoff.failed(chance()),
+            };
+            self.line = Line::Waiting(now + delay);
         }
     }
 
