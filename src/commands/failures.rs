@@ -7,7 +7,7 @@ use tidings_datastore::{DatastoreError, FetchError};
 
 use crate::failure::{Effect, Exit, Failure};
 use crate::input;
-use crate::node::{of_state, state_failure};
+use crate::node::{failed_state, state_failure};
 
 /// A value that was not written or not read.
 pub(crate) fn datastore_failure(error: DatastoreError) -> Failure {
@@ -30,7 +30,7 @@ pub(crate) fn write_failure(error: WriteError) -> Failure {
         WriteError::NotFound(_) => Failure::new(&error, "see `tidings ls` for what is there"),
         WriteError::TooLarge { .. } => Failure::new(&error, "split it over several records"),
         WriteError::ContentType(_) => Failure::usage(&error, "write one like text/plain"),
-        WriteError::State(state) => Failure::new(of_state(state), "check the free space and the rights of the folder, then repeat"),
+        WriteError::State(state) => failed_state(state),
         WriteError::Closed => Failure::new("this node is about to end", "look with `tidings ls`, then repeat").effect(Effect::Unknown),
         _ => Failure::new(&error, "repeat"),
     }

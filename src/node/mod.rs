@@ -5,10 +5,12 @@ mod follows;
 mod outbox;
 mod shelf;
 mod site;
+mod state_watch;
 
-pub(crate) use failures::{detail, follow_failure, of_state, state_failure, verdict_exit, verdict_failure};
+pub(crate) use failures::{detail, failed_state, follow_failure, state_failure, verdict_exit, verdict_failure};
 pub(crate) use follows::{Feed, Follows, News, OwnerStorage, told, untold};
 pub(crate) use site::Site;
+pub(crate) use state_watch::{pause, wait};
 
 use std::ops::Deref;
 use std::sync::Arc;

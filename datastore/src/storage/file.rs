@@ -57,14 +57,16 @@ impl Inner {
         let path = self.path(name);
         let at = usize::try_from(self.hasher.hash_one(name)).unwrap_or_default() % WRITERS;
         let _writer = self.writers[at].lock().unwrap_or_else(PoisonError::into_inner);
-        // A name is made of the content's hash: a file of its length is the object.
-        if keep == Keep::Existing && path.metadata().is_ok_and(|found| length(content).is_ok_and(|length| length == found.len())) {
-            return Ok(());
-        }
         let folder = path.parent().expect("a name is below the root");
+        // A name is made of the content's hash: a file of its length is the object. It got its name after its content was synced, but
+        // whoever gave it may have ended, or failed, before the folder was.
+        if keep == Keep::Existing && path.metadata().is_ok_and(|found| length(content).is_ok_and(|length| length == found.len())) {
+            return sync_folder(folder);
+        }
         create_folders(folder)?;
         let draft = draft_of(&path);
-        write_draft(&draft, content)?;
+        // Half a draft on a full disk would keep the space that everything else waits for.
+        write_draft(&draft, content).inspect_err(|_| drop(fs::remove_file(&draft)))?;
         fs::rename(&draft, &path)?;
         sync_folder(folder)
     }
