@@ -5,7 +5,7 @@ CARGO_ALL := --release --workspace --locked
 FROM ?= 0
 TO ?= 1000
 
-.PHONY: help demo test compile-tests build lint fmt docs sim setup clean-demo clean
+.PHONY: help demo test compile-tests build lint fmt docs sim fault-lab setup clean-demo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,9 @@ docs: setup ## API documentation, warnings denied
 
 sim: setup ## simulate the seeds FROM=0 up to TO=1000
 	TIDINGS_SIM_FROM=$(FROM) TIDINGS_SIM_TO=$(TO) cargo test $(CARGO_ALL) --test sim -- --nocapture
+
+fault-lab: setup ## fail every write and sync of the command once, and keep the figures
+	TIDINGS_FAULTS_ALL=1 TIDINGS_FAULTS_EVIDENCE=docs/evidence/fault-lab.json cargo test $(CARGO_ALL) --test faults sweep -- --nocapture --test-threads=1
 
 setup: ## install what a fresh Debian with Rust lacks, only if it is missing
 	@.ci/setup

@@ -73,10 +73,11 @@ pub(crate) fn traced(command: &Command, log: &Path, injection: Option<&Injection
 /// What strace saw of a process that has ended: waits until it has written all of it.
 fn seen(log: &Path, pid: u32) -> String {
     let deadline = Instant::now() + Duration::from_secs(60);
-    let ends = [format!("{pid} +++ exited"), format!("{pid} +++ killed")];
+    let thread = pid.to_string();
+    let ends = |line: &str| line.split_once(' ').is_some_and(|(of, rest)| of == thread && rest.trim_start().starts_with("+++ "));
     loop {
         let text = fs::read_to_string(log).unwrap_or_default();
-        if text.lines().any(|line| ends.iter().any(|end| line.starts_with(end.as_str()))) {
+        if text.lines().any(ends) {
             return text;
         }
         assert!(Instant::now() < deadline, "strace did not end");

@@ -6,7 +6,10 @@ mod owner;
 mod reader;
 mod stage; // everybody, as they were before
 
+use std::path::Path;
 use std::process::Command;
+
+use serde_json::{Value, json};
 
 use super::positions::{Position, chosen};
 use super::strace::{self, Errno, Injection};
@@ -22,10 +25,19 @@ struct Tally {
 }
 
 impl Tally {
-    /// One line that a script can read.
+    /// Prints it, and keeps it in the file that `TIDINGS_FAULTS_EVIDENCE` names.
     fn tell(&self, what: &str) {
-        println!(r#"{{"faults":"{what}","positions":{},"tried":{},"met":{},"failed":{}}}"#, self.found, self.tried, self.met, self.refused);
+        let tally = json!({ "positions": self.found, "tried": self.tried, "met": self.met, "failed": self.refused });
+        println!("{what}: {tally}");
         assert!(self.met > 0, "no call that was to fail was met");
+        if let Some(file) = std::env::var_os("TIDINGS_FAULTS_EVIDENCE") {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+            let kept = std::fs::read_to_string(&file).ok().and_then(|text| serde_json::from_str(&text).ok());
+            let mut all: serde_json::Map<String, Value> = kept.unwrap_or_default();
+            all.insert(what.to_owned(), tally);
+            std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+            std::fs::write(file, format!("{:#}\n", Value::Object(all))).expect("evidence");
+        }
     }
 }
 

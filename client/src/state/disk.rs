@@ -2,8 +2,8 @@
 
 use std::io;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};

@@ -103,12 +103,12 @@ impl State {
 
     /// One consistent snapshot, for as long as it is kept. The file keeps what it shows.
     pub(crate) fn snapshot(&self) -> Result<ReadTransaction, StateError> {
-        Ok(self.database.begin_read()?)
+        self.database.begin_read().map_err(|error| self.unused(error.into()))
     }
 
     /// Looks at one consistent snapshot.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&ReadTransaction) -> Result<T, StateError>) -> Result<T, StateError> {
-        look(&self.database.begin_read()?)
+        look(&self.snapshot()?)
     }
 
     /// Changes what `change` changes, durably and whole, or nothing.
@@ -122,7 +122,7 @@ impl State {
         &self,
         change: impl FnOnce(&WriteTransaction) -> Result<(T, Keep), E>,
     ) -> Result<T, E> {
-        let mut transaction = self.database.begin_write().map_err(StateError::from)?;
+        let mut transaction = self.database.begin_write().map_err(|error| self.unused(error.into()))?;
         let (done, keep) = change(&transaction)?;
         let durability = match keep {
             Keep::Durably => Durability::Immediate,
@@ -135,6 +135,14 @@ impl State {
 }
 
 impl State {
+    /// Why nothing is begun after a failure: of one for want of space its reason is told again.
+    fn unused(&self, error: StateError) -> StateError {
+        match (self.failures.first(), error) {
+            (Some(failure), StateError::Failed) => failure.into(),
+            (_, error) => error,
+        }
+    }
+
     /// What a commit that failed means for the change.
     fn uncommitted(&self, error: StateError) -> StateError {
         match (self.failures.first(), error) {
@@ -188,6 +196,8 @@ pub(crate) fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+#[cfg(test)]
+mod disk_tests;
 #[cfg(test)]
 mod store_tests;
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::fs::{self, File};
 
 use super::stage::Stage;
 use super::{Tally, injections};
-use crate::faults::strace::{self, Injection};
+use crate::faults::positions::Position;
+use crate::faults::strace::{self, Errno, Injection};
 use crate::world::{Done, Running, json};
 
 /// Positions that are tried in a run of all tests.
@@ -67,6 +68,33 @@ fn a_broker_whose_disk_fails_anywhere_receipts_nothing_that_is_lost_and_says_wha
         }
     }
     tally.tell("broker");
+}
+
+/// [P-7] A sync of the log that failed is never made good by a later one: nothing is acknowledged after it, everybody is told, also the
+/// operator, and what was receipted before is served on and is there after a restart.
+#[test]
+fn a_broker_whose_log_was_not_synced_acknowledges_nothing_until_it_is_started_again() {
+    if !strace::is_there() {
+        return;
+    }
+    let stage = Stage::new();
+    let life = live(&stage, None);
+    let all = strace::positions(&stage.world.path("strace"), life.pid, &stage.world.path("broker"));
+    let is_log = |position: &&Position| position.path.extension().is_some_and(|end| end == "log") && position.call.ends_with("sync");
+    let position = all.iter().filter(is_log).max_by_key(|position| (position.path.clone(), position.turn)).expect("a synced log");
+    // Not the first sync of the run, so that something is receipted before.
+    let turn = position.turn.saturating_sub(1).max(1);
+    let injection = Injection { position: Position { turn, ..position.clone() }, errno: Errno::Eio };
+    stage.reset();
+    let life = live(&stage, Some(&injection));
+    check(&stage, "a failed sync", &injection, &life, &mut Tally::default());
+    let refused: Vec<_> = life.puts.iter().filter(|put| put.code != 0).collect();
+    assert!(!refused.is_empty() && refused.iter().all(|put| put.code == 3), "{refused:?}");
+    let last = life.puts.last().expect("a put");
+    assert!(last.code == 3 && last.error().contains("must restart; nothing changed"), "{last:?}");
+    assert_eq!((life.code, life.log.contains("no write is taken until")), (Some(1), true), "{}", life.log);
+    let _broker = stage.broker();
+    stage.assert_clean("a failed sync");
 }
 
 fn check(stage: &Stage, story: &str, injection: &Injection, life: &Life, tally: &mut Tally) {

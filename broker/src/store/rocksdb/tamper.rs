@@ -6,9 +6,9 @@ use std::path::Path;
 use ::rocksdb::WriteBatch;
 use tidings_proto::{Offset, QueueId};
 
+use super::RocksStore;
 use super::keys::{self, Column};
 use super::open::Settings;
-use super::RocksStore;
 
 /// Rewrites the stored bytes of a live entry, in the store at `folder`, as `change` makes them. What the store itself keeps about them,
 /// checksums above all, is right afterwards: nothing but the owner's signature tells. For tests; no broker does this.
