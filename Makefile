@@ -8,7 +8,7 @@ TO ?= 1000
 ROUNDS ?= 10000
 KILL_EVIDENCE = TIDINGS_KILL_ROUNDS=$(ROUNDS) TIDINGS_KILL_EVIDENCE=docs/evidence/kill-lab.json TIDINGS_KILL_COMMIT=$$(git rev-parse --short HEAD)
 
-.PHONY: help demo test compile-tests build lint fmt docs sim kill-lab setup clean-demo clean power-lab network-lab
+.PHONY: help demo test compile-tests build lint fmt docs sim kill-lab setup clean-demo clean power-lab network-lab fault-lab
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ kill-lab: setup ## kill broker, owner and reader until ROUNDS=10000 are done, th
 
 power-lab: setup ## cut the power until docs/evidence/power-lab.json counts CUTS=2000
 	TIDINGS_POWER_CUTS=$(CUTS) cargo test $(CARGO_ALL) --test power -- --ignored --nocapture as_many_power_cuts
+
+fault-lab: setup ## fail every write and sync of the command once, and keep the figures
+	TIDINGS_FAULTS_ALL=1 TIDINGS_FAULTS_EVIDENCE=docs/evidence/fault-lab.json cargo test $(CARGO_ALL) --test faults sweep -- --nocapture --test-threads=1
 
 setup: ## install what a fresh Debian with Rust lacks, only if it is missing
 	@.ci/setup

@@ -50,7 +50,7 @@ pub use publisher::{
     PublisherConfig, PublisherError, ReaderStatus, ReadersError, RevokeFailure, SnapshotError, Stage, Ticket, TicketError, Write,
     WriteError,
 };
-pub use state::{Row, State, StateError};
+pub use state::{Row, State, StateError, StateFailure};
 pub use subscriber::{
     CaughtUp, ChangeId, Event, Follow, FollowError, FollowedValue, Subscriber, SubscriberConfig, VerdictReport, View, Witness,
 };

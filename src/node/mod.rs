@@ -5,10 +5,12 @@ mod follows;
 mod outbox;
 mod shelf;
 mod site;
+mod state_watch;
 
-pub(crate) use failures::{detail, follow_failure, of_state, state_failure, verdict_exit, verdict_failure};
+pub(crate) use failures::{detail, failed_state, follow_failure, state_failure, verdict_exit, verdict_failure};
 pub(crate) use follows::{Feed, Follows, News, OwnerStorage, told, untold};
 pub(crate) use site::Site;
+pub(crate) use state_watch::{pause, wait};
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -144,9 +146,13 @@ impl Node {
     /// Waits for `work`, which needs a broker, as long as the command may.
     ///
     /// # Errors
-    /// No broker did it in time, or all of them refuse. What was written is saved.
+    /// No broker did it in time, or all of them refuse, or the state fails, so that nothing is signed. What was written is saved.
     pub(crate) async fn published<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
-        outbox::wait(&self.publisher, self.patience, work).await
+        tokio::select! {
+            biased;
+            done = outbox::wait(&self.publisher, self.patience, work) => done,
+            failure = self.state_failed() => Err(state_failure(failure.into()).saved()),
+        }
     }
 
     /// Waits until a broker takes publishes, or until each was tried and none does. Whether one does.

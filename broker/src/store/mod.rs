@@ -23,7 +23,7 @@ pub use faulty::{Fault, Faults, FaultyStore};
 pub use memory::MemoryStore;
 pub use removed::REMOVED_MAX;
 #[cfg(feature = "rocksdb")]
-pub use rocksdb::{OpenError, RocksStore, Settings};
+pub use rocksdb::{Condition, OpenError, RocksStore, Settings};
 pub use rows::{Acked, Append, LiveRow, QueueRow, Scan, ScanLimit, Staged};
 
 /// Keeps queues durably.

@@ -69,7 +69,8 @@ impl Inner {
             return folder::sync(parent);
         }
         let draft = draft_of(&path);
-        write_draft(&draft, content)?;
+        // Half a draft on a full disk would keep the space that everything else waits for.
+        write_draft(&draft, content).inspect_err(|_| drop(fs::remove_file(&draft)))?;
         fs::rename(&draft, &path)?;
         folder::sync(parent)
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
 
 use ::rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, ErrorKind, IteratorMode, LogLevel, Options,
@@ -15,6 +14,7 @@ use super::RocksStore;
 use super::keys::{Column, FORMAT, FORMAT_KEY, PREFIX_BYTES};
 use super::log_tail::damaged_log;
 use super::torn_write::ends_torn;
+use super::writes::Writes;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -106,7 +106,7 @@ impl RocksStore {
             Some(_) => migrate(&mut db, &names, &cache)?,
             None => create(&mut db, &names, &cache)?,
         }
-        Ok(Self { db, writing: Mutex::new(()), poisoned: AtomicBool::new(false) })
+        Ok(Self { db, writing: Mutex::new(Writes::taken()) })
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ::rocksdb::{Cache, ColumnFamilyDescriptor, DB, Direction, ErrorKind, IteratorMode, Options, ReadOptions};
@@ -12,6 +11,7 @@ use super::super::{Cause, StoreError};
 use super::RocksStore;
 use super::keys::{Column, FORMAT};
 use super::open::{self, OpenError, Settings};
+use super::writes::Writes;
 
 /// A running broker may remove a file between the list of files and its opening; then the list is read again, after a pause in
 /// which a burst of compactions gets ahead.
@@ -53,7 +53,7 @@ impl RocksStore {
             Some(found) => return Err(OpenError::Older { found }),
             None => return Err(open::damaged("rows without a format")),
         }
-        Ok(Self { db, writing: Mutex::new(()), poisoned: AtomicBool::new(true) })
+        Ok(Self { db, writing: Mutex::new(Writes::stopped("opened only for reading")) })
     }
 
     /// Ids of the queues, ascending. One that cannot be read ends the list.
