@@ -2,10 +2,12 @@
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidings
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 CARGO_ALL := --release --workspace --locked
+TARGET ?= objects
+SECONDS ?= 60
 FROM ?= 0
 TO ?= 1000
 
-.PHONY: help demo test compile-tests build lint fmt docs sim setup clean-demo clean
+.PHONY: help demo test compile-tests build lint fmt docs sim fuzz setup clean-demo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +35,9 @@ docs: setup ## API documentation, warnings denied
 
 sim: setup ## simulate the seeds FROM=0 up to TO=1000
 	TIDINGS_SIM_FROM=$(FROM) TIDINGS_SIM_TO=$(TO) cargo test $(CARGO_ALL) --test sim -- --nocapture
+
+fuzz: ## fuzz TARGET=objects (frames, reader, broker) for SECONDS=60; needs cargo-fuzz and a nightly toolchain
+	mkdir -p "$(CACHE)/fuzz/$(TARGET)" && cargo +nightly fuzz run --fuzz-dir fuzz/libfuzzer --target-dir "$(CARGO_TARGET_DIR)-fuzz" $(TARGET) "$(CACHE)/fuzz/$(TARGET)" fuzz/corpus/$(TARGET) -- -max_total_time=$(SECONDS) -max_len=16384 -malloc_limit_mb=64
 
 setup: ## install what a fresh Debian with Rust lacks, only if it is missing
 	@.ci/setup
