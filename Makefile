@@ -2,13 +2,15 @@
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidings
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 CARGO_ALL := --release --workspace --locked
+TARGET ?= objects
+SECONDS ?= 60
 FROM ?= 0
 CUTS ?= 2000
 TO ?= 1000
 ROUNDS ?= 10000
 KILL_EVIDENCE = TIDINGS_KILL_ROUNDS=$(ROUNDS) TIDINGS_KILL_EVIDENCE=docs/evidence/kill-lab.json TIDINGS_KILL_COMMIT=$$(git rev-parse --short HEAD)
 
-.PHONY: help demo test compile-tests build lint fmt docs sim kill-lab setup clean-demo clean power-lab network-lab fault-lab
+.PHONY: help demo test compile-tests build lint fmt docs sim kill-lab setup clean-demo clean power-lab network-lab fault-lab fuzz
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +50,9 @@ power-lab: setup ## cut the power until docs/evidence/power-lab.json counts CUTS
 
 fault-lab: setup ## fail every write and sync of the command once, and keep the figures
 	TIDINGS_FAULTS_ALL=1 TIDINGS_FAULTS_EVIDENCE=docs/evidence/fault-lab.json cargo test $(CARGO_ALL) --test faults sweep -- --nocapture --test-threads=1
+
+fuzz: ## fuzz TARGET=objects (frames, reader, broker) for SECONDS=60; needs cargo-fuzz and a nightly toolchain
+	mkdir -p "$(CACHE)/fuzz/$(TARGET)" && cargo +nightly fuzz run --fuzz-dir fuzz/libfuzzer --target-dir "$(CARGO_TARGET_DIR)-fuzz" $(TARGET) "$(CACHE)/fuzz/$(TARGET)" fuzz/corpus/$(TARGET) -- -max_total_time=$(SECONDS) -max_len=16384 -malloc_limit_mb=64
 
 setup: ## install what a fresh Debian with Rust lacks, only if it is missing
 	@.ci/setup

@@ -2,6 +2,7 @@
 
 mod ahead; // what was staged for an append to come
 mod append;
+mod folder;
 mod keys;
 mod log_tail;
 mod open;

@@ -11,6 +11,7 @@ use ::rocksdb::{
 
 use super::super::Cause;
 use super::RocksStore;
+use super::folder::fault;
 use super::keys::{Column, FORMAT, FORMAT_KEY, PREFIX_BYTES};
 use super::log_tail::damaged_log;
 use super::torn_write::ends_torn;
@@ -91,6 +92,9 @@ impl RocksStore {
     pub(super) fn open_with(folder: &Path, options: &Options, settings: &Settings) -> Result<Self, OpenError> {
         let cache = Cache::new_lru_cache(settings.block_cache_bytes);
         // What is there is opened and its format read before anything is added to it.
+        if let Some(fault) = fault(folder).map_err(|error| OpenError::Io(Cause::new(error.to_string())))? {
+            return Err(damaged(&fault));
+        }
         let mut names: BTreeSet<String> = BTreeSet::from([Column::Meta.name().to_owned()]);
         if folder.join("CURRENT").exists() {
             if let Some(log) = damaged_log(folder).map_err(|error| OpenError::Io(Cause::new(error.to_string())))? {

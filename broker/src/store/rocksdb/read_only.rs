@@ -9,6 +9,7 @@ use tidings_proto::QueueId;
 
 use super::super::{Cause, StoreError};
 use super::RocksStore;
+use super::folder::fault;
 use super::keys::{Column, FORMAT};
 use super::open::{self, OpenError, Settings};
 use super::writes::Writes;
@@ -44,6 +45,9 @@ impl RocksStore {
 
     fn look(folder: &Path, options: &Options, settings: &Settings) -> Result<Self, OpenError> {
         let cache = Cache::new_lru_cache(settings.block_cache_bytes);
+        if let Some(fault) = fault(folder).map_err(|error| OpenError::Io(Cause::new(error.to_string())))? {
+            return Err(open::damaged(&fault));
+        }
         let names = DB::list_cf(options, folder)?;
         let columns = || names.iter().map(|name| ColumnFamilyDescriptor::new(name, open::column_options(open::column_of(name), &cache)));
         let db = open::or_torn(folder, options, |options| DB::open_cf_descriptors_read_only(options, folder, columns(), false))?;
