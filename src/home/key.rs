@@ -1,5 +1,6 @@
 //! `node.key`: reading it, and making a new one.
 
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
