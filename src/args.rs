@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::commands::{
-    apply, broker, completions, doctor, export, follow, get, grant, id, import, init, ls, man, put, readers, revoke, rm, status, unfollow,
-    up, verify, watch,
+    apply, broker, brokers, completions, doctor, export, follow, get, grant, id, import, init, ls, man, put, readers, rescued, revoke, rm,
+    status, unfollow, up, verify, watch,
 };
 use crate::console::Console;
 use crate::demo;
@@ -108,7 +108,6 @@ pub(crate) enum ProgressMode {
 pub(crate) enum Command {
     #[serde(skip)]
     Broker(broker::BrokerArgs),
-    #[serde(skip)]
     Init(init::InitArgs),
     #[serde(skip)]
     Id(id::IdArgs),
@@ -122,6 +121,8 @@ pub(crate) enum Command {
     Grant(grant::GrantArgs),
     Revoke(revoke::RevokeArgs),
     Readers(readers::ReadersArgs),
+    Brokers(brokers::BrokersArgs),
+    Rescued(rescued::RescuedArgs),
     Follow(follow::FollowArgs),
     Unfollow(unfollow::UnfollowArgs),
     Watch(watch::WatchArgs),
@@ -143,7 +144,7 @@ impl Command {
     pub(crate) async fn run(self, globals: Globals) -> Result<(), Failure> {
         match self {
             Self::Broker(args) => broker::run(globals, args).await,
-            Self::Init(args) => init::run(globals, args),
+            Self::Init(args) => init::run(globals, args).await,
             Self::Id(args) => id::run(globals, args),
             Self::Put(args) => put::run(globals, args).await,
             Self::Get(args) => get::run(globals, args).await,
@@ -155,6 +156,8 @@ impl Command {
             Self::Grant(args) => grant::run(globals, args).await,
             Self::Revoke(args) => revoke::run(globals, args).await,
             Self::Readers(args) => readers::run(globals, args).await,
+            Self::Brokers(args) => brokers::run(globals, args).await,
+            Self::Rescued(args) => rescued::run(globals, args).await,
             Self::Follow(args) => follow::run(globals, args).await,
             Self::Unfollow(args) => unfollow::run(globals, args).await,
             Self::Watch(args) => watch::run(globals, args).await,
@@ -186,7 +189,8 @@ impl Command {
     /// Whether the process that runs the node carries it out, if there is one.
     pub(crate) fn goes_through(&self) -> bool {
         match self {
-            Self::Broker(_) | Self::Init(_) | Self::Id(_) | Self::Up(_) | Self::Demo(_) | Self::Completions(_) | Self::Man(_) => false,
+            Self::Init(args) => args.needs_node(),
+            Self::Broker(_) | Self::Id(_) | Self::Up(_) | Self::Demo(_) | Self::Completions(_) | Self::Man(_) => false,
             Self::Verify(args) => args.needs_node(),
             _ => true,
         }
@@ -194,8 +198,14 @@ impl Command {
 
     /// Whether it may change something.
     pub(crate) fn changes(&self) -> bool {
-        use Command::{Apply, Export, Follow, Grant, Import, Put, Revoke, Rm, Unfollow};
-        matches!(self, Put(_) | Rm(_) | Apply(_) | Import(_) | Export(_) | Grant(_) | Revoke(_) | Follow(_) | Unfollow(_))
+        use Command::{Apply, Export, Follow, Grant, Import, Init, Put, Revoke, Rm, Unfollow};
+        match self {
+            Self::Brokers(args) => args.changes(),
+            Self::Rescued(args) => args.changes(),
+            _ => {
+                matches!(self, Put(_) | Rm(_) | Apply(_) | Import(_) | Export(_) | Grant(_) | Revoke(_) | Follow(_) | Unfollow(_) | Init(_))
+            }
+        }
     }
 
     /// Whether a signal is a request to end and no failure.

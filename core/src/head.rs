@@ -5,6 +5,7 @@ use tidings_proto::{Epoch, HeadHash, HeadNumber, HeadRank, Offset, QueueId, Term
 
 use crate::codec::{DecodeError, Decoder, Encoder, Object};
 use crate::cursor::Cursor;
+use crate::epoch::EpochSecret;
 use crate::key::NodeKey;
 use crate::label::Label;
 use crate::signed::{self, SignedError};
@@ -86,6 +87,11 @@ impl Head {
         let body = self.encode();
         let hash = HeadHash::new(Label::HEAD.hash(&[&body]));
         SignedHead { bytes: signed::append(body, Label::HEAD, key.signing()), head: self.clone(), hash }
+    }
+
+    /// Whether it lists the epoch of `secret`, with the commitment to this very one.
+    pub(crate) fn commits_to(&self, secret: &EpochSecret, queue: &QueueId) -> bool {
+        self.epochs.iter().any(|listed| listed.epoch == secret.epoch && listed.commitment == secret.commitment(queue))
     }
 
     /// Hash of a list of purged offsets, ascending: a `u32` count and eight bytes each.

@@ -97,6 +97,8 @@ labels! {
     STORAGE_HISTORY = "storage-history";
     /// Hash: an access list in storage.
     STORAGE_ACCESS = "storage-access";
+    /// Hash: name of a rescued value.
+    RESCUED = "rescued";
     /// Derived stream: randomness expanded from a seed.
     ENTROPY = "entropy";
 }

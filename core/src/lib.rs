@@ -21,6 +21,7 @@ pub mod key; // a node's secret key
 pub mod key_file;
 pub mod label;
 pub mod line; // objects as one line of text
+pub mod merge; // what becomes of a branch that is given up
 pub mod mutation; // what happened to a record
 #[cfg(test)]
 mod object_laws;
@@ -30,6 +31,7 @@ pub mod pulse; // what an owner says between heads
 pub mod queue; // descriptor and id
 pub mod reader; // verifies what a broker says
 pub mod receipt; // what a broker says it has
+pub mod recovery; // from what a broker holds to an owner's state
 pub mod seal; // mutation to entry and back
 pub mod sealed_object; // values in storage
 pub mod set_hash; // commitment to a set
@@ -55,13 +57,15 @@ pub use key::{NodeKey, verify_proof};
 pub use key_file::KeyFileError;
 pub use label::Label;
 pub use line::LineError;
-pub use mutation::{Mutation, ObjectKey, ObjectReference, Operation};
+pub use merge::{Fate, fate, rescue};
+pub use mutation::{Mutation, ObjectKey, ObjectReference, Operation, Rescued};
 pub use path::{PathError, RecordPath};
 pub use pseudonym::PseudonymKey;
 pub use pulse::Pulse;
 pub use queue::QueueDescriptor;
 pub use reader::{Reader, ReaderStore, Step, Verdict};
 pub use receipt::{Receipt, ReceiptKey};
+pub use recovery::{Opened, OpenedRecord, Recovered, Recovery, RecoveryError};
 pub use seal::{OpenError, Place, SealError};
 pub use sealed_object::{ObjectError, ObjectHasher, ObjectOpener, ObjectSealer, ValueHasher};
 pub use set_hash::{SetHash, SetKind};
@@ -70,4 +74,4 @@ pub use storage_index::{
     AccessPart, HistoryRun, LivePart, Part, PartError, PartReference, RunReference, Segment, SegmentReference, StorageHead,
 };
 pub use version::Version;
-pub use writer::{Writer, WriterError};
+pub use writer::{NewTerm, TermKeys, Writer, WriterError, WriterName};

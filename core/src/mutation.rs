@@ -16,6 +16,7 @@ const FIELDS_MAX: usize = 64;
 const OBJECT: u16 = 1;
 const INLINE: u16 = 2;
 const HEADERS: u16 = 3;
+const RESCUED: u16 = 4;
 /// Length of an encoded reference without its texts, and room for both of them.
 const REFERENCE_BYTES_MAX: usize = 3 * 32 + 8 + 2 * (4 + REFERENCE_TEXT_BYTES_MAX);
 
@@ -85,6 +86,15 @@ pub struct ObjectReference {
     pub content_type: String,
 }
 
+/// What a rescued value was before. [P-5]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rescued {
+    /// Its record.
+    pub path: RecordPath,
+    /// Its version there.
+    pub version: Version,
+}
+
 /// One change of one record, in the clear.
 ///
 /// Encoded: path, operation, version, then tagged fields in ascending tag. A field this build does not know is kept and written
@@ -103,7 +113,7 @@ pub struct Mutation {
     pub inline: Option<Bytes>,
     /// Names and values, strictly ascending by name; at most [`HEADERS_MAX`], together [`HEADER_BYTES_MAX`] bytes.
     pub headers: Vec<(String, Bytes)>,
-    /// Fields of later versions: tag and bytes, strictly ascending by tag.
+    /// All other fields, those of later versions too: tag and bytes, strictly ascending by tag.
     pub unknown: Vec<(u16, Bytes)>,
 }
 
@@ -115,6 +125,18 @@ impl Mutation {
             (None, Some(inline)) => Some(*blake3::hash(inline).as_bytes()),
             (None, None) => None,
         }
+    }
+
+    /// What this was before it was rescued; `None` for everything else. [P-5]
+    pub fn rescued(&self) -> Option<Rescued> {
+        let (_, field) = self.unknown.iter().find(|(tag, _)| *tag == RESCUED)?;
+        Rescued::decode_field(field).ok()
+    }
+
+    /// Says what this was before it was rescued, in place of what it said.
+    pub(crate) fn set_rescued(&mut self, rescued: &Rescued) {
+        self.unknown.retain(|(tag, _)| *tag != RESCUED);
+        self.unknown.insert(0, (RESCUED, rescued.encode_field().into()));
     }
 
     /// Length of the value, bytes; 0 without a value.
@@ -133,10 +155,20 @@ impl Mutation {
         if self.unknown.iter().any(|(tag, _)| *tag <= HEADERS) || !self.unknown.is_sorted_by(|a, b| a.0 < b.0) {
             return Err(DecodeError::Invalid("unknown fields have later tags in ascending order"));
         }
-        if self.unknown.len() + usize::from(HEADERS) > FIELDS_MAX {
+        let known = usize::from(self.object.is_some()) + usize::from(self.inline.is_some()) + usize::from(!self.headers.is_empty());
+        if known + self.unknown.len() > FIELDS_MAX {
             return Err(DecodeError::Invalid("a mutation has too many fields"));
         }
-        Ok(())
+        self.check_rescued()
+    }
+
+    /// A field elsewhere would let a value claim to have been another record's.
+    fn check_rescued(&self) -> Result<(), DecodeError> {
+        let Some((_, field)) = self.unknown.iter().find(|(tag, _)| *tag == RESCUED) else { return Ok(()) };
+        if !self.path.is_rescued() || self.operation == Operation::Delete {
+            return Err(DecodeError::Invalid("only a value in the place for it was rescued"));
+        }
+        Rescued::decode_field(field).map(|_| ())
     }
 
     fn check_value(&self) -> Result<(), DecodeError> {
@@ -200,6 +232,21 @@ impl Mutation {
             _ => self.unknown.push((tag, Bytes::copy_from_slice(input.raw(value.len(), "field")?))),
         }
         input.finish()
+    }
+}
+
+impl Rescued {
+    fn encode_field(&self) -> Vec<u8> {
+        let mut out = Encoder::new();
+        self.path.write_in(&mut out);
+        self.version.write_in(&mut out);
+        out.finish()
+    }
+
+    fn decode_field(field: &[u8]) -> Result<Self, DecodeError> {
+        let mut input = Decoder::new(field);
+        let rescued = Self { path: RecordPath::read_in(&mut input)?, version: Version::read_in(&mut input)? };
+        input.finish().map(|()| rescued)
     }
 }
 

@@ -14,6 +14,9 @@ use crate::codec::{DecodeError, Decoder, Encoder};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordPath(String);
 
+/// Below this are rescued values, each named by 64 hex digits.
+const RESCUED: &str = "/.tidings/rescued/";
+
 /// Which rule a path breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -45,6 +48,26 @@ impl RecordPath {
     /// The path as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it belongs to the owner's programs: `/.tidings` and everything below. No application writes it, no reader hands it
+    /// out. [P-5]
+    pub fn is_reserved(&self) -> bool {
+        self.is_at_or_below("/.tidings")
+    }
+
+    /// Whether it is a place of a rescued value. [P-5]
+    pub fn is_rescued(&self) -> bool {
+        self.0.starts_with(RESCUED)
+    }
+
+    /// The place of a rescued value.
+    pub(crate) fn rescued(name: &[u8; 32]) -> Self {
+        Self(format!("{RESCUED}{}", data_encoding::HEXLOWER.encode(name)))
+    }
+
+    fn is_at_or_below(&self, place: &str) -> bool {
+        self.0.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     pub(crate) fn write_in(&self, out: &mut Encoder) {
@@ -104,6 +127,22 @@ mod tests {
 
     fn error(text: &str) -> Option<PathError> {
         text.parse::<RecordPath>().err()
+    }
+
+    /// [P-5]
+    #[test]
+    fn only_what_is_at_or_below_the_reserved_place_is_reserved() {
+        let reserved = |text: &str| text.parse::<RecordPath>().expect("a path").is_reserved();
+        assert!(reserved("/.tidings") && reserved("/.tidings/rescued/00"));
+        assert!(!reserved("/.tidings2") && !reserved("/a/.tidings/b") && !reserved("/.Tidings/a"));
+    }
+
+    #[test]
+    fn the_place_of_a_rescued_value_is_a_path_and_reserved() {
+        let place = RecordPath::rescued(&[0xab; 32]);
+        assert_eq!(place.as_str().parse(), Ok(place.clone()));
+        assert!(place.is_reserved() && place.is_rescued());
+        assert!(!"/.tidings/rescued".parse::<RecordPath>().expect("a path").is_rescued());
     }
 
     #[test]

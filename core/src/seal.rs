@@ -76,6 +76,11 @@ pub fn seal(secret: &EpochSecret, queue: &QueueId, place: Place, mutation: &Muta
     Ok(entry)
 }
 
+/// Whether the mutation, sealed, is within the length of an entry.
+pub(crate) fn fits(mutation: &Mutation) -> bool {
+    pad(mutation).is_ok()
+}
+
 /// Opens an entry sealed for this queue under `secret`. Callers verify the set first, so that only an owner can cause any of the errors.
 pub fn open(secret: &EpochSecret, queue: &QueueId, entry: &Entry) -> Result<Mutation, OpenError> {
     let mut plaintext = Zeroizing::new(entry.ciphertext.to_vec());

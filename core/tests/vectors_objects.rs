@@ -8,6 +8,7 @@ mod vector_file;
 
 use tidings_core::sealed_object::SEGMENT_BYTES;
 use tidings_core::{Entropy, Label, ObjectOpener, ObjectReference, ObjectSealer};
+use tidings_core::{Mutation, Object, Operation, Version, rescue};
 use vector_file::VectorFile;
 
 const RULES: &str = "Lines `name = hex` are values, lines with # are comments. Integers are big-endian.
@@ -57,4 +58,20 @@ fn objects_are_as_published_and_open() {
     assert!(open(&sealed, &reference) == long);
     assert_eq!(Label::OBJECT.hash(&[&sealed]), reference.id);
     file.check("object.txt");
+}
+
+/// [P-5] What a merge could not decide: where it is put, and what it says of itself.
+#[test]
+fn a_rescued_value_is_as_published() {
+    let version = Version { clock: 5 << 16, node: [7; 16] };
+    let path = "/favorites/color".parse().expect("a path");
+    let inline = Some("green".into());
+    let row = Mutation { path, operation: Operation::Update, version, object: None, inline, headers: vec![], unknown: vec![] };
+    let rescued = rescue(&row);
+    let mut file = VectorFile::new("A rescued value");
+    file.note("The mutation of /favorites/color that lost, and the one that keeps its value. The last segment of its path is\nH(\"tidings/1/rescued\", path (u32 length and bytes), version (clock u64, node [16]), BLAKE3 of the value).");
+    file.value("mutation", row.encode());
+    file.value("rescued", rescued.encode());
+    file.check("rescued.txt");
+    assert_eq!(Mutation::decode(&rescued.encode()).expect("own bytes"), rescued);
 }

@@ -12,9 +12,9 @@ use paper::{Owner, PaperBroker, Session, path};
 use tidings_core::key::NodeKey;
 use tidings_core::pulse::Pulse;
 use tidings_core::reader::{Evidence, MemoryReaderStore, PulseTaken};
-use tidings_core::{Object, Reader, Step, Verdict, Writer};
+use tidings_core::{NewTerm, Object, Reader, Step, Verdict, Writer};
 use tidings_proto::frames::Reply;
-use tidings_proto::{Birth, EntryDigest, HeadNumber, HeadRank, Offset, Term, Timestamp};
+use tidings_proto::{Birth, EntryDigest, Epoch, HeadNumber, HeadRank, Offset, Term, Timestamp};
 use vector_file::VectorFile;
 
 const SETUP: &str = "The owner's node key has the seed of one byte 02 and 31 bytes 4d; the reader's of 32 bytes 09. The owner signed
@@ -49,13 +49,31 @@ fn pair() -> (Owner, Reader) {
 /// [P-3] What an owner decides by is one durable row.
 #[test]
 fn the_writers_row_is_as_published_and_opens() {
-    let (owner, _) = pair();
+    let (mut owner, _) = pair();
+    owner.open_term(Term::new(40), NewTerm::on_found_head(Epoch::new(50)));
     let row = owner.writer.encode();
     let mut file = VectorFile::new("Durable row of a writer");
     file.note(SETUP);
+    file.note("Then it opened a new term with new keys. A row of version 1 (writer.txt) ends before the last 13 bytes.");
     file.value("writer", &row);
-    file.check("writer.txt");
+    file.check("writer-2.txt");
     assert_eq!(Writer::decode(&row).expect("an own row").encode(), row);
+}
+
+/// [P-20] What a build wrote before there were new terms opens, and is written as a row of today.
+#[test]
+fn a_writers_row_of_version_1_opens() {
+    let (owner, _) = pair();
+    let row = owner.writer.encode();
+    let going = [0; 5]; // no new term, no keys that are due
+    let fields = row.strip_prefix(&[2]).and_then(|row| row.strip_suffix(&going)).expect("a row of version 2");
+    let first = [&[1], fields].concat();
+    let mut file = VectorFile::new("Durable row of a writer");
+    file.note(SETUP);
+    file.value("writer", &first);
+    file.check("writer.txt");
+    let writer = Writer::decode(&first).expect("an old row");
+    assert_eq!((writer.encode(), writer.term_is_open(), writer.keys_are_due()), (row, false, false));
 }
 
 /// [P-15] [P-16] What a reader decides by is one durable row.
@@ -69,10 +87,36 @@ fn the_readers_row_is_as_published_and_opens() {
     let row = reader.encode();
     let mut file = VectorFile::new("Durable row of a reader");
     file.note(SETUP);
-    file.note("Then it took a pulse. A row of version 1 (reader.txt) ends before the ancestor's head and the pulse.");
+    file.note("Then it took a pulse. A row of version 2 (reader-2.txt) ends before the last two flags, of a rewind and of damage; a row of\nversion 1 (reader.txt) before the ancestor's head and the pulse.");
     file.value("reader", &row);
-    file.check("reader-2.txt");
+    file.check("reader-3.txt");
     assert_eq!(Reader::decode(&row).expect("an own row").encode(), row);
+    let second = [&[2], row.strip_prefix(&[3]).and_then(|row| row.strip_suffix(&[0; 2])).expect("a row of version 3")].concat();
+    a_row_of_version_2_opens(&second, &row);
+}
+
+/// [P-20] What a build wrote before a reader followed a rewind opens, and is written as a row of today.
+fn a_row_of_version_2_opens(second: &[u8], row: &[u8]) {
+    let mut file = VectorFile::new("Durable row of a reader");
+    file.note(SETUP);
+    file.note("Then it took a pulse. A row of version 1 (reader.txt) ends before the ancestor's head and the pulse.");
+    file.value("reader", second);
+    file.check("reader-2.txt");
+    assert_eq!(Reader::decode(second).expect("an old row").encode(), row);
+}
+
+/// [P-14]
+#[test]
+fn what_a_row_says_of_a_rewind_and_of_damage_is_read_back_and_nothing_else_is_taken_for_it() {
+    let (_, mut reader) = pair();
+    let mut store = MemoryReaderStore::default();
+    let _ = reader.rebuild(&mut store).expect("memory does not fail");
+    let row = reader.encode();
+    assert_eq!(row[row.len() - 2..], [0, 1]);
+    for (flags, opens) in [([1, 0], true), ([1, 1], true), ([2, 0], false), ([0, 2], false)] {
+        let bent = [&row[..row.len() - 2], &flags].concat();
+        assert_eq!(Reader::decode(&bent).is_ok_and(|reader| reader.encode() == bent), opens, "{flags:?}");
+    }
 }
 
 /// [P-20] What a build wrote before there were pulses opens, and is written as a row of today.
@@ -80,8 +124,8 @@ fn the_readers_row_is_as_published_and_opens() {
 fn a_readers_row_of_version_1_opens() {
     let (_, reader) = pair();
     let row = reader.encode();
-    let absent = [0; 8]; // no ancestor, no pulse
-    let fields = row.strip_prefix(&[2]).and_then(|row| row.strip_suffix(&absent)).expect("a row of version 2");
+    let absent = [0; 10]; // no ancestor, no pulse, no rewind, no damage
+    let fields = row.strip_prefix(&[3]).and_then(|row| row.strip_suffix(&absent)).expect("a row of version 3");
     let first = [&[1], fields].concat();
     let mut file = VectorFile::new("Durable row of a reader");
     file.note(SETUP);

@@ -72,6 +72,10 @@ pub const TRANSFER_HISTORY_MAX: usize = 4_096;
 pub const TRANSFER_LIVE_BYTES_MAX: usize = 128 * 1024;
 /// Entries that one transfer may bring, in all its parts.
 pub const TRANSFER_ENTRIES_MAX: usize = 1_000_000;
+/// Head hashes that an owner takes of one queue when it recovers it: 512 MiB.
+pub const RECOVERY_HISTORY_MAX: usize = 1 << 24;
+/// Sum of the encoded entries that an owner takes of one queue when it recovers it: they are held in memory.
+pub const RECOVERY_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// Name a person gives to a node.
 pub const NAME_BYTES_MAX: usize = 64;
 /// Head object of a queue in storage.

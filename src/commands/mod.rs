@@ -1,7 +1,9 @@
 //! One file per subcommand.
 
 pub(crate) mod apply;
+mod branches; // how conflicts and merges are printed
 pub(crate) mod broker;
+pub(crate) mod brokers;
 pub(crate) mod completions;
 pub(crate) mod doctor;
 mod draft; // files that appear when they are whole
@@ -19,6 +21,8 @@ pub(crate) mod man;
 pub(crate) mod put;
 pub(crate) mod readers;
 mod record; // how records are printed
+pub(crate) mod rescued;
+mod restore; // `init --restore` and `--take-over`
 pub(crate) mod revoke;
 pub(crate) mod rm;
 pub(crate) mod status;

@@ -10,6 +10,8 @@ use tidings_datastore::FetchStatus;
 use tidings_datastore::follower::{fetches_at, unprinted_at};
 use tidings_proto::HeadRank;
 
+use super::branches::Conflicting;
+pub(super) use super::branches::Merged;
 use super::failures::datastore_failure;
 use super::id::Identity;
 use crate::args::Globals;
@@ -52,6 +54,10 @@ struct Own {
     receipt: Option<Receipted>,
     storage: Storage,
     losses: Vec<Lost>,
+    conflict: Option<Conflicting>,
+    /// Values that wait for a person.
+    rescued: u64,
+    merged: Vec<Merged>,
 }
 
 /// The own storages.
@@ -74,10 +80,11 @@ struct Lost {
     standing: Head,
 }
 
+/// A head's place.
 #[derive(Serialize)]
-struct Head {
-    term: u64,
-    number: u64,
+pub(super) struct Head {
+    pub(super) term: u64,
+    pub(super) number: u64,
 }
 
 #[derive(Serialize)]
@@ -87,8 +94,9 @@ struct Receipted {
     since: String,
 }
 
+/// A broker of the own queue.
 #[derive(Serialize)]
-struct Broker {
+pub(super) struct Broker {
     address: String,
     state: &'static str,
     error: String,
@@ -194,6 +202,9 @@ impl From<&OwnStatus> for Own {
             receipt,
             storage: Storage { addresses: Vec::new(), shows: None, behind: None, error: String::new() },
             losses: status.losses.iter().map(Lost::from).collect(),
+            conflict: status.conflict.as_ref().map(Conflicting::from),
+            rescued: status.rescued,
+            merged: status.merged.iter().map(Merged::from).collect(),
         }
     }
 }
@@ -252,8 +263,14 @@ impl Own {
             (unsigned, unreceipted) => format!("{unsigned} changes and {unreceipted} signed publishes wait for a broker"),
         };
         let own = format!("own queue: head {}.{}, offset {}, {} live entries; {waits}", self.term, self.number, self.offset, self.live);
-        let losses = self.losses.iter().map(Lost::words);
-        [own, self.storage.words(self.staged)].into_iter().chain(losses).collect::<Vec<_>>().join("\n")
+        let mut lines = vec![own, self.storage.words(self.staged)];
+        lines.extend(self.conflict.iter().map(Conflicting::words));
+        lines.extend(self.losses.iter().map(Lost::words));
+        lines.extend(self.merged.iter().map(Merged::words));
+        if self.rescued > 0 {
+            lines.push(format!("{} rescued values wait for a decision: see `tidings rescued ls`", self.rescued));
+        }
+        lines.join("\n")
     }
 }
 
@@ -282,7 +299,8 @@ impl Lost {
 }
 
 impl Broker {
-    fn words(&self) -> String {
+    /// In words.
+    pub(super) fn words(&self) -> String {
         let error = if self.error.is_empty() { String::new() } else { format!(" ({})", self.error) };
         format!("broker {}: {}{error}", self.address, self.state)
     }

@@ -18,6 +18,9 @@ const BYTES_MAX: u64 = 1024 * 1024;
 pub(crate) struct Config {
     /// Brokers of the own queue, best first: `tidings://host:port?pin=...`.
     pub(crate) brokers: Vec<String>,
+    /// How many brokers have to have a change on disk before it counts as published; where fewer are configured, all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) receipts: Option<usize>,
     /// Storages of values, the one that readers ask first at the front; none: the folder `storage` of the home.
     pub(crate) storage: Vec<String>,
 }
@@ -37,8 +40,11 @@ impl Config {
 
     /// The text of the file.
     pub(crate) fn text(&self) -> String {
+        let receipts = self.receipts.map_or_else(String::new, |count| {
+            format!("# How many of them must have a change on disk before it counts as published.\nreceipts = {count}\n")
+        });
         format!(
-            "# Brokers of this node's queue, best first.\nbrokers = {}\n# Storages of its values, best first; none: the folder storage beside this file.\nstorage = {}\n",
+            "# Brokers of this node's queue, best first.\nbrokers = {}\n{receipts}# Storages of its values, best first; none: the folder storage beside this file.\nstorage = {}\n",
             list(&self.brokers),
             list(&self.storage)
         )
@@ -74,8 +80,11 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let config =
-            Config { brokers: vec!["tidings://broker.example:4433".into(), "a \"quoted\" one".into()], storage: vec!["file:///a".into()] };
+        let config = Config {
+            brokers: vec!["tidings://broker.example:4433".into(), "a \"quoted\" one".into()],
+            receipts: Some(2),
+            storage: vec!["file:///a".into()],
+        };
         assert_eq!(toml_file::parse(&config.text()), Ok(config));
     }
 }

@@ -53,6 +53,15 @@ fn check_rights(_: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Copies a key file, sealed as it is, after it was opened; mode 0600, durably.
+pub(super) fn adopt(path: &Path, from: &Path) -> Result<NodeKey, Failure> {
+    let key = read(from)?;
+    let unreadable = |error: io::Error| Failure::new(format!("{} cannot be read: {error}", from.display()), "check its rights");
+    let file = Zeroizing::new(whole_file::read(from, FILE_BYTES_MAX).map_err(unreadable)?);
+    file::write_new(path, &file).map_err(|error| unwritable(path, &error))?;
+    Ok(key)
+}
+
 /// Makes a key and writes its file, mode 0600, durably.
 pub(super) fn create(path: &Path, prompt: Passphrase) -> Result<NodeKey, Failure> {
     let passphrase = match passphrase_from_file()? {

@@ -19,8 +19,14 @@ use std::time::Duration;
 
 use tidings_client::folder::{Access, make};
 use tidings_core::{KeyFileError, NodeKey};
+use tidings_proto::BrokerAddress;
 
 use crate::failure::Failure;
+
+/// Its settings.
+const SETTINGS: &str = "config.toml";
+/// Stands in a home whose state is still to be rebuilt.
+const RESTORING: &str = "restoring";
 
 /// A home that this process owns until it is dropped.
 #[derive(Debug)]
@@ -41,7 +47,7 @@ impl Home {
     pub(crate) fn open(folder: &Path, lock: Option<Lock>, patience: Duration) -> Result<Self, Failure> {
         require(folder)?;
         let lock = lock.map_or_else(|| Lock::take(folder, patience), Ok)?;
-        let config = Config::read(&folder.join("config.toml"))?;
+        let config = Config::read(&folder.join(SETTINGS))?;
         let key = Arc::new(key::read(&key_path(folder))?);
         Ok(Self { folder: folder.to_owned(), key, config, _lock: lock })
     }
@@ -51,21 +57,73 @@ impl Home {
     /// # Errors
     /// There is one already, or the folder cannot be written. No key that was there is ever replaced.
     pub(crate) fn create(folder: &Path, config: Config, prompt: Passphrase, patience: Duration) -> Result<Self, Failure> {
-        config.addresses()?;
-        make(folder, Access::Private).map_err(|error| unwritable(folder, &error))?;
-        let lock = Lock::take(folder, patience)?;
-        if is_home(folder) {
-            let error = format!("{} already holds a node", folder.display());
-            return Err(Failure::new(error, "choose another folder with --home, or edit its config.toml"));
-        }
-        if folder.join("state.redb").exists() {
-            let error = format!("{} holds the state of a node whose key is missing", folder.display());
-            return Err(Failure::new(error, "put its node.key back from a backup, or choose another folder with --home"));
-        }
-        let settings = folder.join("config.toml");
+        let (lock, settings) = prepare(folder, &config, patience)?;
+        vacant(folder)?;
         file::write_new(&settings, config.text().as_bytes()).map_err(|error| unwritable(&settings, &error))?;
         let key = Arc::new(key::create(&key_path(folder), prompt)?);
         Ok(Self { folder: folder.to_owned(), key, config, _lock: lock })
+    }
+
+    /// Makes a home with the key in a file. It is marked as one that is to be rebuilt, until [`Home::restored`]. One that is marked
+    /// already and has this key gets these settings.
+    ///
+    /// # Errors
+    /// The key cannot be read or opened, there is another home, or the folder cannot be written. No key that was there is ever replaced.
+    pub(crate) fn restore(folder: &Path, config: Config, key: &Path, patience: Duration) -> Result<Self, Failure> {
+        let (lock, settings) = prepare(folder, &config, patience)?;
+        let mark = folder.join(RESTORING);
+        let (found, there) = (key::read(key)?, key_path(folder));
+        let goes_on = mark.exists() && there.exists() && key::read(&there)?.verifying_key() == found.verifying_key();
+        if !goes_on {
+            vacant(folder)?;
+        }
+        for (path, bytes) in [(&settings, config.text().into_bytes()), (&mark, Vec::new())] {
+            file::write_new(path, &bytes).map_err(|error| unwritable(path, &error))?;
+        }
+        let key = Arc::new(if goes_on { found } else { key::adopt(&there, key)? });
+        Ok(Self { folder: folder.to_owned(), key, config, _lock: lock })
+    }
+
+    /// Whether its state is still to be rebuilt from brokers and storages.
+    pub(crate) fn is_restoring(&self) -> bool {
+        self.folder.join(RESTORING).exists()
+    }
+
+    /// Its state was rebuilt.
+    ///
+    /// # Errors
+    /// It stays marked, which does no harm.
+    pub(crate) fn restored(&self) -> Result<(), Failure> {
+        let mark = self.folder.join(RESTORING);
+        let removed = std::fs::remove_file(&mark).and_then(|()| tidings_client::folder::sync(&self.folder));
+        removed.map_err(|error| unwritable(&mark, &error))
+    }
+
+    /// Its brokers, as the settings name them now.
+    ///
+    /// # Errors
+    /// The settings cannot be read.
+    pub(crate) fn brokers(&self) -> Result<Vec<BrokerAddress>, Failure> {
+        Config::read(&self.folder.join(SETTINGS))?.addresses()
+    }
+
+    /// Replaces the brokers in the settings.
+    ///
+    /// # Errors
+    /// The settings cannot be read or written; they are as they were.
+    pub(crate) fn keep_brokers(&self, brokers: &[BrokerAddress]) -> Result<(), Failure> {
+        let path = self.folder.join(SETTINGS);
+        let brokers = brokers.iter().map(BrokerAddress::to_string).collect();
+        let config = Config { brokers, ..Config::read(&path)? };
+        file::write_new(&path, config.text().as_bytes()).map_err(|error| unwritable(&path, &error))
+    }
+
+    /// What readers are told of the places of the queue with these brokers.
+    ///
+    /// # Errors
+    /// As [`Home::storages`].
+    pub(crate) fn locator(&self, brokers: &[BrokerAddress]) -> Result<String, Failure> {
+        Ok(self.storages()?.locator_with(brokers))
     }
 
     /// Where it is.
@@ -135,6 +193,26 @@ fn require(folder: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::new(format!("there is no node in {}", folder.display()), "make one with `tidings init`, or name its folder with --home"))
+}
+
+/// The folder with its lock, and the place of its settings.
+fn prepare(folder: &Path, config: &Config, patience: Duration) -> Result<(Lock, PathBuf), Failure> {
+    config.addresses()?;
+    make(folder, Access::Private).map_err(|error| unwritable(folder, &error))?;
+    Ok((Lock::take(folder, patience)?, folder.join(SETTINGS)))
+}
+
+/// No node is in the folder.
+fn vacant(folder: &Path) -> Result<(), Failure> {
+    if is_home(folder) {
+        let error = format!("{} already holds a node", folder.display());
+        return Err(Failure::new(error, "choose another folder with --home, or edit its config.toml"));
+    }
+    if folder.join("state.redb").exists() {
+        let error = format!("{} holds the state of a node whose key is missing", folder.display());
+        return Err(Failure::new(error, "put its node.key back from a backup, or choose another folder with --home"));
+    }
+    Ok(())
 }
 
 fn key_path(folder: &Path) -> PathBuf {

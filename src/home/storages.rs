@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tidings_datastore::storage::{self, AddressError, Driver, FileStorage, Mirror};
+use tidings_proto::BrokerAddress;
 use tidings_proto::caps::LOCATOR_BYTES_MAX;
 
 /// Where this node keeps values, and what its readers are told of that. Nothing was asked of any of them.
@@ -13,7 +14,7 @@ pub(crate) struct Storages {
     pub(crate) addresses: Vec<String>,
     /// All of them as one.
     pub(crate) driver: Arc<dyn Driver>,
-    /// What grants say.
+    /// What grants say of them.
     pub(crate) locator: String,
 }
 
@@ -35,6 +36,14 @@ impl Storages {
                 Err(format!("the addresses of the storages have {bytes} bytes together; readers are told at most {LOCATOR_BYTES_MAX}"))
             }
         }
+    }
+
+    /// What grants say with these brokers: those that find room behind the storages, the first ones.
+    pub(crate) fn locator_with(&self, brokers: &[BrokerAddress]) -> String {
+        brokers.iter().fold(self.locator.clone(), |locator, broker| match format!("{locator} {broker}") {
+            longer if longer.len() <= LOCATOR_BYTES_MAX => longer,
+            _ => locator,
+        })
     }
 }
 

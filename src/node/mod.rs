@@ -98,8 +98,16 @@ impl Node {
             return Ok(Self { running: Arc::clone(running), tenure: Tenure::Borrowed, console, patience });
         }
         let home = Home::open(&globals.folder()?, globals.site.take_lock(), globals.timeout)?;
+        Self::of(home, globals, reach).await
+    }
+
+    /// Opens the node in a home.
+    ///
+    /// # Errors
+    /// Its state cannot be used. Nothing was changed.
+    pub(crate) async fn of(home: Home, globals: &Globals, reach: Reach) -> Result<Self, Failure> {
         let running = Running::begin(home, reach, globals.timeout).await?;
-        Ok(Self { running: Arc::new(running), tenure: Tenure::Own, console, patience })
+        Ok(Self { running: Arc::new(running), tenure: Tenure::Own, console: globals.console.clone(), patience: globals.timeout })
     }
 
     /// What runs, for others to borrow.
@@ -174,9 +182,13 @@ impl Running {
         let storages = home.storages()?;
         let state = open_state(&home)?;
         let (dial, endpoint) = dial(reach, patience)?;
-        let mut config = PublisherConfig::new(Arc::clone(&dial), home.config.addresses()?);
+        let brokers = home.config.addresses()?;
+        let locator = storages.locator_with(&brokers);
+        let mut config = PublisherConfig::new(Arc::clone(&dial), brokers);
+        config.receipts = home.config.receipts.unwrap_or(1).max(1);
+        config.restoring = home.is_restoring();
         config.pulse_every = (reach == Reach::Standing).then_some(PULSE);
-        config.locator = storages.locator;
+        config.locator = locator;
         let publisher = Publisher::open(state.clone(), Arc::clone(&home.key), config).map_err(failures::publisher_failure)?;
         let config = DatastoreConfig::new(Arc::clone(&storages.driver), home.spool());
         let datastore = Datastore::open(state.clone(), publisher.clone(), config).await.map_err(failures::opening_failure)?;

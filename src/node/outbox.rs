@@ -39,8 +39,8 @@ pub(super) async fn connected(publisher: &Publisher, patience: Duration) -> Resu
         if brokers.iter().any(|broker| broker.state == BrokerState::Connected) {
             return Ok(true);
         }
-        let tried =
-            brokers.iter().all(|broker| !matches!(broker.state, BrokerState::Idle | BrokerState::Connecting | BrokerState::Transferring));
+        use BrokerState::{Comparing, Connecting, Idle, Recovering, Transferring};
+        let tried = brokers.iter().all(|broker| !matches!(broker.state, Idle | Connecting | Comparing | Recovering | Transferring));
         if tried || Instant::now() >= deadline {
             return Ok(false);
         }
@@ -84,7 +84,7 @@ fn action(state: BrokerState) -> Option<&'static str> {
             "do not repeat: it is kept and published once the broker takes it; if it does not admit this node, its operator runs \
              `tidings broker allow` with what `tidings id` prints here",
         ),
-        BrokerState::UnknownHead => Some(
+        BrokerState::Conflict => Some(
             "do not repeat: it is kept; another writer has this key, or this state is older than what was published: see to it that only \
              the newest state of this node is used",
         ),
@@ -96,8 +96,8 @@ fn action(state: BrokerState) -> Option<&'static str> {
 }
 
 fn is_refusal(state: BrokerState) -> bool {
-    use BrokerState::{Broken, NeedsTransfer, Refused, UnknownHead};
-    matches!(state, Refused | UnknownHead | NeedsTransfer | Broken)
+    use BrokerState::{Broken, Conflict, NeedsTransfer, Refused};
+    matches!(state, Refused | Conflict | NeedsTransfer | Broken)
 }
 
 /// A broker that breaks the protocol was caught at a lie.
@@ -105,7 +105,7 @@ fn exit(state: BrokerState) -> Exit {
     match state {
         BrokerState::Refused => Exit::Refused,
         BrokerState::Broken => Exit::Lie,
-        BrokerState::UnknownHead | BrokerState::NeedsTransfer => Exit::Failed,
+        BrokerState::Conflict | BrokerState::NeedsTransfer => Exit::Failed,
         _ => Exit::Unreachable,
     }
 }

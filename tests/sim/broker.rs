@@ -3,20 +3,30 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidings_broker::commit::{CommitQueue, CommitSettings};
-use tidings_broker::engine::{Answer, Checked, Committed, FanOut, Next, Read, Receipted, Subscription, check, check_acknowledgement};
-use tidings_broker::store::{Fault, Faults, FaultyStore, ScanLimit, Store, StoreError};
+use tidings_broker::commit::{CommitQueue, CommitSettings, Work};
+use tidings_broker::engine::{
+    Answer, Committed, FanOut, LastPart, Next, Overlay, Read, Receipted, Recovery, Subscription, TransferCheck, check,
+    check_acknowledgement, refusal_of,
+};
+use tidings_broker::store::{Fault, Faults, FaultyStore, MemoryStore, ScanLimit, Store, StoreError};
 use tidings_core::{Object, QueueDescriptor, ReceiptKey};
-use tidings_proto::frames::Readers;
+use tidings_proto::frames::{Readers, Transfer};
 use tidings_proto::{QueueId, Refusal, RefusalCode, Reply, Request, Timestamp, VerifyingKey};
 
 use crate::net::Conn;
 use crate::paper::Dice;
 
-/// A publish that waits for the next group.
+/// What waits for the next group.
 struct Waiting {
     conn: Conn,
-    checked: Checked,
+    work: Work,
+}
+
+/// A transfer of one connection.
+enum Incoming {
+    Running(Box<TransferCheck>),
+    /// What still comes of it is dropped.
+    Refused,
 }
 
 /// A broker's process and its disk.
@@ -26,6 +36,14 @@ pub(crate) struct SimBroker {
     commit: CommitQueue,
     waiting: Vec<Waiting>,
     descriptors: BTreeMap<Conn, QueueDescriptor>,
+    incoming: BTreeMap<Conn, Incoming>,
+    /// Who brings the one transfer that is taken at a time, until it is committed.
+    place: Option<Conn>,
+    /// Copies of its disk, as backups took them.
+    backups: Vec<MemoryStore>,
+    /// An old copy that it shows owners in place of what it holds.
+    shows: Option<MemoryStore>,
+    pub(crate) down: bool,
     subscriptions: BTreeMap<Conn, Subscription>,
     /// Subscriptions that have something to do.
     pub(crate) busy: std::collections::BTreeSet<Conn>,
@@ -34,15 +52,20 @@ pub(crate) struct SimBroker {
 }
 
 impl SimBroker {
-    pub(crate) fn new(seed: u64) -> Self {
-        let mut bytes = [3; 32];
+    pub(crate) fn new(seed: u64, number: u8) -> Self {
+        let mut bytes = [number; 32];
         bytes[..8].copy_from_slice(&seed.to_be_bytes());
         Self {
             store: FaultyStore::new(bytes, Faults::NONE),
-            key: ReceiptKey::from_seed([5; 32]),
+            key: ReceiptKey::from_seed([100 + number; 32]),
             commit: CommitQueue::new(CommitSettings { hot_queues_max: 1, ..CommitSettings::default() }),
             waiting: Vec::new(),
             descriptors: BTreeMap::new(),
+            incoming: BTreeMap::new(),
+            place: None,
+            backups: vec![MemoryStore::new()],
+            shows: None,
+            down: false,
             subscriptions: BTreeMap::new(),
             busy: Default::default(),
             doomed: false,
@@ -68,18 +91,51 @@ impl SimBroker {
         self.commit = CommitQueue::new(self.commit.settings().to_owned());
         self.waiting.clear();
         self.descriptors.clear();
+        self.incoming.clear();
+        self.place = None;
         self.subscriptions.clear();
         self.busy.clear();
         self.doomed = false;
     }
 
-    /// Takes a frame; gives the answers.
-    pub(crate) fn take(&mut self, conn: Conn, request: Request) -> Vec<Reply> {
+    pub(crate) fn back_up(&mut self) {
+        self.backups.push(self.store.backup());
+    }
+
+    /// The machine starts again on an older copy of its disk, or on an empty one.
+    pub(crate) fn roll_back(&mut self, dice: &mut Dice) {
+        let to = if dice.chance(25) { 0 } else { dice.roll(self.backups.len() as u64) as usize };
+        self.backups.truncate(to + 1);
+        self.store.put_back(&self.backups[to]);
+        self.crash();
+    }
+
+    /// From now on owners are shown an old copy, or again what is there.
+    pub(crate) fn lie(&mut self, dice: &mut Dice) {
+        self.shows = self.backups.get(dice.roll(self.backups.len() as u64) as usize).cloned();
+    }
+
+    pub(crate) fn lies(&self) -> bool {
+        self.shows.is_some()
+    }
+
+    pub(crate) fn end_lie(&mut self) {
+        self.shows = None;
+    }
+
+    /// Takes a frame; gives the answers. `alone`: whoever held the place for a transfer is gone.
+    pub(crate) fn take(&mut self, conn: Conn, request: Request, alone: bool) -> Vec<Reply> {
+        if let Some(left) = self.place.take_if(|place| alone && *place != conn && self.waiting.iter().all(|waits| waits.conn != *place)) {
+            self.incoming.insert(left, Incoming::Refused);
+        }
+        let lies = self.shows.is_some();
         let answer = match request {
+            Request::Recover => return self.recover(conn),
+            Request::Publish(_) | Request::Transfer(_) if lies => Err(Refusal::new(RefusalCode::Unavailable, "later")),
             Request::Open(open) => self.open(conn, &open.descriptor),
             Request::Publish(publish) => match self.descriptors.get(&conn) {
                 Some(descriptor) => check(descriptor, publish).map(|checked| {
-                    self.waiting.push(Waiting { conn, checked });
+                    self.waiting.push(Waiting { conn, work: checked.into() });
                     None
                 }),
                 None => Ok(None),
@@ -98,18 +154,77 @@ impl SimBroker {
             }
             Request::Acknowledge(bytes) => self.acknowledge(conn, bytes),
             Request::AskReaders => Ok(Some(Reply::Readers(Readers { rows: Vec::new(), acknowledgements: Vec::new() }))),
-            // No owner of this world sends them.
-            Request::Pulse(_) | Request::Transfer(_) | Request::Recover => Ok(None),
-            Request::Hello(_) | Request::Prove(_) => Ok(None),
+            Request::Transfer(part) => self.take_part(conn, part),
+            // Nobody in this world sends them.
+            Request::Pulse(_) | Request::Hello(_) | Request::Prove(_) => Ok(None),
         };
         answer.unwrap_or_else(|refusal| Some(Reply::Refused(refusal))).into_iter().collect()
     }
 
     fn open(&mut self, conn: Conn, descriptor: &[u8]) -> Result<Option<Reply>, Refusal> {
         let descriptor = QueueDescriptor::decode(descriptor).expect("an honest owner's descriptor");
-        let row = self.store.queue(&descriptor.id()).map_err(|error| tidings_broker::engine::refusal_of(&error))?;
+        let store: &dyn Store = self.shows.as_ref().map_or(&self.store, |shown| shown);
+        let row = store.queue(&descriptor.id()).map_err(|error| refusal_of(&error))?;
         self.descriptors.insert(conn, descriptor);
         Ok(Some(Reply::Standing(row.map(|row| row.head).unwrap_or_default())))
+    }
+
+    /// [P-5] Everything there is, of one snapshot.
+    fn recover(&self, conn: Conn) -> Vec<Reply> {
+        let Some(descriptor) = self.descriptors.get(&conn) else { return Vec::new() };
+        let store: &dyn Store = self.shows.as_ref().map_or(&self.store, |shown| shown);
+        let parts = Recovery::open(store, &descriptor.id()).and_then(|mut recovery| {
+            let mut parts = Vec::new();
+            while let Some(part) = recovery.next_part()? {
+                parts.push(Reply::Part(part));
+            }
+            Ok(parts)
+        });
+        parts.unwrap_or_else(|refusal| vec![Reply::Refused(refusal)])
+    }
+
+    /// [P-10] A part of a transfer.
+    fn take_part(&mut self, conn: Conn, part: Transfer) -> Result<Option<Reply>, Refusal> {
+        let Some(descriptor) = self.descriptors.get(&conn).cloned() else { return Ok(None) };
+        let last = !part.head.is_empty();
+        match self.step_transfer(conn, &descriptor, part) {
+            Ok(()) => Ok(None),
+            Err(refusal) => {
+                let _ = self.place.take_if(|place| *place == conn);
+                if !last {
+                    self.incoming.insert(conn, Incoming::Refused);
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    fn step_transfer(&mut self, conn: Conn, descriptor: &QueueDescriptor, part: Transfer) -> Result<(), Refusal> {
+        let last = !part.head.is_empty();
+        let mut check = match self.incoming.remove(&conn) {
+            Some(Incoming::Running(check)) => check,
+            Some(Incoming::Refused) => {
+                if !last {
+                    self.incoming.insert(conn, Incoming::Refused);
+                }
+                return Ok(());
+            }
+            None if self.place.is_some() => return Err(Refusal::new(RefusalCode::Busy, "another transfer is on its way")),
+            None => Box::new(TransferCheck::open(descriptor.clone(), &self.store, 0)?),
+        };
+        self.place = Some(conn);
+        for staged in check.take(&part)? {
+            self.store.stage(&staged).map_err(|error| refusal_of(&error))?;
+        }
+        if !last {
+            self.incoming.insert(conn, Incoming::Running(check));
+            return Ok(());
+        }
+        let last = LastPart::check(descriptor, part.head, part.rows)?;
+        let found = Overlay::default().find(&self.store, &check.queue(), &check.lookups()).map_err(|error| refusal_of(&error))?;
+        let work = check.finish(last, &found)?.into();
+        self.waiting.push(Waiting { conn, work });
+        Ok(())
     }
 
     fn acknowledge(&mut self, conn: Conn, bytes: bytes::Bytes) -> Result<Option<Reply>, Refusal> {
@@ -120,7 +235,7 @@ impl SimBroker {
             Ok(()) => Ok(Some(Reply::Acknowledged(rank))),
             Err(error) => {
                 self.doomed |= is_fatal(&error);
-                Err(tidings_broker::engine::refusal_of(&error))
+                Err(refusal_of(&error))
             }
         }
     }
@@ -128,7 +243,8 @@ impl SimBroker {
     /// Commits everything that waits as one group; answers, and wakes live subscriptions.
     pub(crate) fn commit(&mut self, now: u64) -> Vec<(Conn, Reply)> {
         let waiting = std::mem::take(&mut self.waiting);
-        let (conns, group): (Vec<_>, Vec<_>) = waiting.into_iter().map(|waiting| (waiting.conn, waiting.checked)).unzip();
+        let (conns, group): (Vec<_>, Vec<_>) = waiting.into_iter().map(|waiting| (waiting.conn, waiting.work)).unzip();
+        let _ = self.place.take_if(|place| conns.contains(place));
         let answers = self.commit.commit_group(&self.store, Timestamp::new(now), group);
         let mut replies = Vec::new();
         for (conn, answer) in conns.into_iter().zip(answers) {

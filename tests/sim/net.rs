@@ -8,9 +8,10 @@ use tidings_proto::{Reply, Request};
 pub(crate) type Conn = u64;
 
 /// Who opened a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Client {
-    Owner(usize),
+    /// A home, to this broker.
+    Owner(usize, usize),
     Reader(usize),
 }
 
@@ -24,6 +25,7 @@ pub(crate) enum Frame {
 #[derive(Debug)]
 struct Link {
     client: Client,
+    broker: usize,
     /// The client has not given it up.
     held: bool,
     /// The broker has not crashed since it was opened.
@@ -41,9 +43,9 @@ pub(crate) struct Net {
 }
 
 impl Net {
-    pub(crate) fn open(&mut self, client: Client) -> Conn {
+    pub(crate) fn open(&mut self, client: Client, broker: usize) -> Conn {
         self.next += 1;
-        self.links.insert(self.next, Link { client, held: true, served: true, up_from: 0, down_from: 0 });
+        self.links.insert(self.next, Link { client, broker, held: true, served: true, up_from: 0, down_from: 0 });
         self.next
     }
 
@@ -64,10 +66,11 @@ impl Net {
         }
     }
 
-    /// The broker crashed: whatever is on its way to it is lost.
-    pub(crate) fn drop_all(&mut self) -> Vec<Client> {
-        let clients = self.links.values().filter(|link| link.held).map(|link| link.client).collect();
-        for link in self.links.values_mut() {
+    /// A broker crashed: whatever is on its way to it is lost.
+    pub(crate) fn drop_all(&mut self, broker: usize) -> Vec<Client> {
+        let links = || self.links.values().filter(|link| link.broker == broker);
+        let clients = links().filter(|link| link.held).map(|link| link.client).collect();
+        for link in self.links.values_mut().filter(|link| link.broker == broker) {
             (link.held, link.served) = (false, false);
         }
         clients
@@ -75,6 +78,10 @@ impl Net {
 
     pub(crate) fn client(&self, conn: Conn) -> Option<Client> {
         self.links.get(&conn).filter(|link| link.held && link.served).map(|link| link.client)
+    }
+
+    pub(crate) fn broker(&self, conn: Conn) -> usize {
+        self.links.get(&conn).map_or(0, |link| link.broker)
     }
 
     pub(crate) fn served(&self, conn: Conn) -> bool {

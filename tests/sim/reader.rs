@@ -7,9 +7,9 @@ use bytes::Bytes;
 use tidings_core::key::NodeKey;
 use tidings_core::mutation::Mutation;
 use tidings_core::path::RecordPath;
-use tidings_core::reader::{Change, ChangeKind, HeldKind, MemoryReaderStore};
-use tidings_core::{Object, Reader, Step};
-use tidings_proto::{HeadRank, Reply, Request};
+use tidings_core::reader::{Accepted, Change, ChangeKind, Fault, HeldKind, MemoryReaderStore};
+use tidings_core::{Object, Reader, SignedHead, Step, Verdict};
+use tidings_proto::{HeadHash, HeadRank, QueueId, Reply, Request};
 
 use crate::net::Conn;
 
@@ -18,29 +18,44 @@ pub(crate) struct SimReader {
     key: Arc<NodeKey>,
     reader: Reader,
     store: MemoryReaderStore,
-    durable: (Vec<u8>, MemoryReaderStore),
+    /// The head accepted last; the start before the first.
+    held: HeadHash,
+    durable: (Vec<u8>, MemoryReaderStore, HeadHash),
+    pub(crate) queue: QueueId,
+    /// The broker it reads at.
+    pub(crate) broker: usize,
     /// The application's own durable state.
     pub(crate) seen: BTreeMap<RecordPath, Bytes>,
     /// Changes that the application committed; the reader may not know yet.
     handed: bool,
     pub(crate) conn: Option<Conn>,
-    /// Highest acknowledgement the broker said is durable.
-    pub(crate) acknowledged: HeadRank,
+    /// Highest acknowledgement that each broker said is durable.
+    pub(crate) acknowledged: BTreeMap<usize, HeadRank>,
 }
 
 /// What a frame led to.
 pub(crate) enum Took {
     Nothing,
     Ask,
-    Accepted,
+    /// With the head that was held before.
+    Accepted(Box<Accepted>, HeadHash),
+    /// Subscribe again here.
+    Again,
+    /// Another broker, or this one later.
     Behind,
+    /// The owner ended the access, by this head.
+    Denied(SignedHead),
+    /// The owner went on from before the head that was held, by this head.
+    Rewound(SignedHead, HeadHash),
 }
 
 impl SimReader {
     pub(crate) fn new(key: Arc<NodeKey>, reader: Reader) -> Self {
         let store = MemoryReaderStore::default();
-        let durable = (reader.encode(), store.clone());
-        Self { key, reader, store, durable, seen: BTreeMap::new(), handed: false, conn: None, acknowledged: HeadRank::default() }
+        let (queue, held) = (reader.queue(), HeadHash::ZERO);
+        let durable = (reader.encode(), store.clone(), held);
+        let acknowledged = BTreeMap::new();
+        Self { key, reader, store, held, durable, queue, broker: 0, seen: BTreeMap::new(), handed: false, conn: None, acknowledged }
     }
 
     pub(crate) fn reader(&self) -> &Reader {
@@ -56,7 +71,7 @@ impl SimReader {
 
     pub(crate) fn subscribe(&mut self, conn: Conn) -> Request {
         self.conn = Some(conn);
-        Request::Subscribe(self.reader.begin("the broker", &mut self.store).expect("memory does not fail"))
+        Request::Subscribe(self.reader.begin(&format!("broker {}", self.broker), &mut self.store).expect("memory does not fail"))
     }
 
     /// Takes a frame. `commit`: also make durable what is only staged.
@@ -68,26 +83,45 @@ impl SimReader {
             Reply::Bitmap(bitmap) => self.reader.on_bitmap(bitmap, store),
             Reply::Grant(grant) => self.reader.on_grant(grant, &self.key, store),
             Reply::Acknowledged(rank) => {
-                self.acknowledged = self.acknowledged.max(*rank);
+                let kept = self.acknowledged.entry(self.broker).or_default();
+                *kept = (*rank).max(*kept);
                 return Took::Nothing;
+            }
+            Reply::Refused(refusal) if self.reader.is_denied(refusal) => {
+                return Took::Denied(SignedHead::parse(refusal.head.clone()).expect("a head that justifies it"));
             }
             _ => return Took::Behind,
         };
-        let took = match step.expect("memory does not fail") {
-            Step::Continue => Took::Nothing,
-            Step::AskBitmap => Took::Ask,
-            Step::Accepted(_) => {
-                // What waits now is more than what the application has.
-                self.handed = false;
-                Took::Accepted
-            }
-            Step::Behind => Took::Behind,
-            accusation => panic!("an honest broker was answered with {accusation:?}"),
-        };
-        if commit || matches!(took, Took::Accepted) {
-            self.durable = (self.reader.encode(), self.store.clone());
+        let took = self.took(step.expect("memory does not fail"));
+        if commit || matches!(took, Took::Accepted(..)) {
+            self.keep();
         }
         took
+    }
+
+    fn took(&mut self, step: Step) -> Took {
+        match step {
+            Step::Continue => Took::Nothing,
+            Step::AskBitmap => Took::Ask,
+            Step::Accepted(accepted) => {
+                // What waits now is more than what the application has.
+                self.handed = false;
+                let before = std::mem::replace(&mut self.held, accepted.cursor.head);
+                Took::Accepted(Box::new(accepted), before)
+            }
+            Step::Behind => Took::Behind,
+            // What was staged at another broker stands in a branch that was replaced.
+            Step::Restart(Fault::Branch) => Took::Again,
+            Step::Verdict(finding) if finding.verdict == Verdict::Rewound => {
+                let announced = finding.evidence.and_then(|evidence| evidence.announced.last().cloned()).expect("the head it rests on");
+                Took::Rewound(SignedHead::parse(announced).expect("a verified head"), self.held)
+            }
+            accusation => panic!("an honest broker was answered with {accusation:?}"),
+        }
+    }
+
+    fn keep(&mut self) {
+        self.durable = (self.reader.encode(), self.store.clone(), self.held);
     }
 
     /// The application takes what waits and commits it.
@@ -104,7 +138,7 @@ impl SimReader {
             return None;
         }
         self.store.take_changes();
-        self.durable = (self.reader.encode(), self.store.clone());
+        self.keep();
         Some(Request::Acknowledge(self.reader.acknowledgement()))
     }
 
@@ -123,6 +157,7 @@ impl SimReader {
     pub(crate) fn crash(&mut self) {
         self.reader = Reader::decode(&self.durable.0).expect("own state decodes");
         self.store = self.durable.1.clone();
+        self.held = self.durable.2;
         // Whatever waits may have been handed out by the process that died.
         self.store.hand_out();
         (self.handed, self.conn) = (false, None);

@@ -121,7 +121,8 @@ impl Opened {
         entries: Option<Vec<Bytes>>,
     ) -> Result<(Append, Receipted), Refusal> {
         let (head, receipt) = self.state.head().zip(self.state.receipt()).ok_or_else(nothing_stands)?;
-        let committed = Committed { queue: append.queue, head: head.clone(), previous, access_changed, entries };
+        let replaced = append.replaces;
+        let committed = Committed { queue: append.queue, head: head.clone(), previous, access_changed, replaced, entries };
         self.overlay.record(&append);
         Ok((append, Receipted { receipt, committed: Arc::new(committed) }))
     }

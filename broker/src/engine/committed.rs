@@ -30,6 +30,8 @@ pub struct Committed {
     pub entries: Option<Vec<Bytes>>,
     /// Rows of the access list changed: every subscription has to read its own again. [P-17]
     pub access_changed: bool,
+    /// It replaced the branch that stood: nothing of that one may leave any more, and who was told of it starts over. [P-10]
+    pub replaced: bool,
 }
 
 impl Committed {

@@ -36,6 +36,8 @@ pub struct Overlay {
     births: HashMap<Birth, Option<LiveRow>>,
     offsets: HashMap<Offset, Option<LiveRow>>,
     access: BTreeMap<Pseudonym, Option<Bytes>>,
+    /// The branch that the store has goes: none of its rows is there any more.
+    replaced: bool,
 }
 
 impl Lookups {
@@ -52,7 +54,10 @@ impl Overlay {
     /// # Errors
     /// Those of the store's reads.
     pub fn find(&self, store: &dyn Store, queue: &QueueId, lookups: &Lookups) -> Result<Found, StoreError> {
-        let mut found = Found::read(store, queue, lookups)?;
+        let mut found = match self.replaced {
+            true => Found::read(store, queue, &Lookups { access: lookups.access, ..Lookups::default() })?,
+            false => Found::read(store, queue, lookups)?,
+        };
         correct(&mut found.births, &lookups.births, &self.births);
         correct(&mut found.offsets, &lookups.offsets, &self.offsets);
         if lookups.access {
@@ -68,6 +73,9 @@ impl Overlay {
 
     /// Takes up what `append` changes.
     pub fn record(&mut self, append: &Append) {
+        if append.replaces {
+            (self.births, self.offsets, self.replaced) = (HashMap::new(), HashMap::new(), true);
+        }
         for row in &append.retired {
             self.births.insert(row.birth, None);
             self.offsets.insert(row.offset, None);

@@ -13,9 +13,12 @@ mod publish;
 mod pulse;
 mod queue;
 mod read;
+mod recovery;
 mod refused;
 mod retire;
 mod subscription;
+#[cfg(test)]
+pub(crate) mod test_branch;
 #[cfg(test)]
 pub(crate) mod test_owner;
 mod transfer;
@@ -27,6 +30,7 @@ pub use publish::{Checked, check};
 pub use pulse::{Pulsed, check_pulse};
 pub use queue::{Admission, Applied, QueueState};
 pub use read::{Answer, Denial, Read};
+pub use recovery::Recovery;
 pub use refused::refusal_of;
 pub use subscription::{FanOut, Next, Subscription};
 pub use transfer::{Adoption, LastPart, TransferCheck};

@@ -122,10 +122,10 @@ impl QueueState {
 
     /// Whether the head is the next one: all that is decided by heads alone, without the store.
     fn admits_next(&self, checked: &Checked) -> Result<(), Refusal> {
-        if self.head().is_some_and(|head| head.head().state == tidings_core::QueueState::Closed) {
+        let (cursor, head) = (self.cursor(), checked.head.head());
+        if self.is_closed() && head.term <= self.term() {
             return Err(invalid("the queue is closed"));
         }
-        let (cursor, head) = (self.cursor(), checked.head.head());
         if cursor.rank.number.next() != Some(head.number) || head.previous != cursor.head || !self.continues_term(head) {
             return Err(conflict(&cursor));
         }
@@ -223,6 +223,7 @@ impl QueueState {
             row: self.row(descriptor),
             entries: Vec::new(),
             staged: Vec::new(),
+            replaces: false,
             retired: Vec::new(),
             ended: Vec::new(),
             history,
@@ -254,6 +255,11 @@ impl QueueState {
 
     fn floor(&self) -> Offset {
         self.head().map_or(Offset::ZERO, |head| head.head().floor)
+    }
+
+    /// Behind a closed head nothing continues but a higher term. [P-7]
+    fn is_closed(&self) -> bool {
+        self.head().is_some_and(|head| head.head().state == tidings_core::QueueState::Closed)
     }
 
     fn term(&self) -> Term {

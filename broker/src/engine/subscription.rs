@@ -40,6 +40,8 @@ pub struct Subscription {
     bitmap_asked: bool,
     /// Newest durable change of the access list that was heard of.
     access: HeadRank,
+    /// Newest head that was heard to have replaced the branch that stood.
+    replaced: HeadRank,
     doubt: Doubt,
     /// Newest pulse that was not sent yet.
     pulse: Option<Pulsed>,
@@ -92,6 +94,8 @@ enum Phase {
     Prove(Box<Delta>, Descent),
     /// Read what justifies a refusal.
     Deny,
+    /// The branch that the reader was told of is gone: say so.
+    Left,
     Idle,
     Ended,
 }
@@ -116,6 +120,7 @@ impl Subscription {
             grant,
             bitmap_asked: false,
             access: HeadRank::default(),
+            replaced: HeadRank::default(),
             doubt: Doubt::None,
             pulse: None,
             repeats: 0,
@@ -142,9 +147,14 @@ impl Subscription {
             self.doubt = Doubt::Asked;
             return Next::Read(Read::Access(self.queue, self.reader));
         }
+        if matches!(self.phase, Phase::Left) {
+            self.end(Refusal::new(RefusalCode::Conflict, "a higher term replaced the branch that was announced here"));
+        }
         if let Some(reply) = self.out.pop_front() {
             return Next::Send(reply);
         }
+        // [P-16] One of an older term says nothing about this branch.
+        self.pulse.take_if(|pulse| pulse.rank.term < self.announced.rank.term);
         if let Some(pulse) = self.pulse.take_if(|pulse| pulse.rank <= self.announced.rank) {
             return Next::Send(Reply::Pulse(pulse.bytes));
         }
@@ -159,7 +169,7 @@ impl Subscription {
             Phase::Prove(_, descent) => Next::Read(Read::History(self.queue, descent.nodes(self.base))),
             Phase::Deny => Next::Read(Read::Denial(self.queue, self.reader)),
             Phase::Idle => Next::Wait(self.announced.rank),
-            Phase::Ended => Next::End,
+            Phase::Left | Phase::Ended => Next::End,
         }
     }
 
@@ -200,16 +210,32 @@ impl Subscription {
         }
     }
 
-    /// Whether the reader may have lost access: then nothing may be sent before [`Subscription::next`] said so again, neither the rest of a
-    /// frame.
+    /// Hears that the head of this rank, durable, replaced the branch that stood. Drivers tell it as they tell a change of access,
+    /// and before they send anything more. Who was told of that branch is told that it is gone; who was told of none reads the
+    /// new one. [P-10]
+    pub fn on_replaced(&mut self, rank: HeadRank) {
+        if rank > self.replaced && rank > self.announced.rank && !matches!(self.phase, Phase::Ended) {
+            self.replaced = rank;
+            self.heard = self.heard.max(rank);
+            self.doubt = Doubt::Due;
+        }
+    }
+
+    /// Whether the reader may have lost access, or its branch may be gone: then nothing may be sent before [`Subscription::next`]
+    /// said so again, neither the rest of a frame.
     pub fn is_doubted(&self) -> bool {
         self.doubt != Doubt::None
     }
 
-    /// Whether the reader was found without access and only the reason is still to be read and sent: what is on its way has to be taken
-    /// back.
-    pub fn is_denied(&self) -> bool {
-        matches!(self.phase, Phase::Deny)
+    /// With what code the stream is cut where a frame has begun that the reader may not have any more; what has not begun is taken
+    /// back. The reader was found without access and only the reason is still to be read and sent, or it was told of a branch
+    /// that is gone.
+    pub fn cut(&self) -> Option<RefusalCode> {
+        match self.phase {
+            Phase::Deny => Some(RefusalCode::Denied),
+            Phase::Left => Some(RefusalCode::Conflict),
+            _ => None,
+        }
     }
 
     /// Hears of the owner's newest pulse. It is sent once its head was announced here; one that was not sent yet gives way. [P-16]
@@ -224,6 +250,9 @@ impl Subscription {
         self.heard = self.heard.max(committed.head.rank());
         if committed.access_changed {
             self.on_access_changed(committed.head.rank());
+        }
+        if committed.replaced {
+            self.on_replaced(committed.head.rank());
         }
         if !self.follows(committed) {
             return FanOut::Ask;
@@ -261,11 +290,30 @@ impl Subscription {
     /// [P-17] Who lost access gets nothing more, also nothing that was read before.
     fn on_doubted_row(&mut self, has_access: bool) {
         self.doubt = Doubt::None;
-        if !has_access && !matches!(self.phase, Phase::Ended) {
-            self.out.clear();
-            self.pulse = None;
-            self.phase = Phase::Deny;
+        if matches!(self.phase, Phase::Ended) {
+            return;
         }
+        if !has_access {
+            self.drop_all(Phase::Deny);
+        } else if self.announced.rank < self.replaced {
+            self.leave_branch();
+        }
+    }
+
+    /// [P-10] Nothing that was read of a branch leaves once another one stands. Who heard nothing of it yet reads from where it began.
+    fn leave_branch(&mut self) {
+        if self.announced.rank.number > HeadNumber::ZERO {
+            return self.drop_all(Phase::Left);
+        }
+        // The grant may have been among what is dropped: twice is no harm.
+        self.grant = None;
+        self.drop_all(Phase::Check(None));
+    }
+
+    fn drop_all(&mut self, phase: Phase) {
+        self.out.clear();
+        self.pulse = None;
+        self.phase = phase;
     }
 
     fn on_grant(&mut self, hash: ContentHash, grant: Option<Bytes>) {
@@ -307,6 +355,10 @@ impl Subscription {
 
     fn announce(&mut self, delta: Box<Delta>, descent: &Descent, hashes: &[[u8; 32]]) {
         let Some(announce) = descent.announce(&delta.head, self.base, hashes) else { return self.again(Phase::Look) };
+        // Announcements form a chain: whoever was told of a head that is not in this history is told that before anything else.
+        if self.announced.rank.number > HeadNumber::ZERO && announce.leaf != self.announced.head.bytes()[..] {
+            return self.drop_all(Phase::Left);
+        }
         self.out.push_back(Reply::Announce(announce));
         self.announced = delta.head.cursor();
         self.base = self.announced.rank.number;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tidings_core::key::NodeKey;
 use tidings_core::mutation::{Mutation, Operation};
-use tidings_core::writer::{AccessChange, Draft, FloorStep, Invitee, OwnRecord, SignRequest, Signed, Writer};
+use tidings_core::writer::{AccessChange, Draft, FloorStep, Invitee, NewTerm, OwnRecord, SignRequest, Signed, Writer};
 use tidings_core::{Entropy, Head, QueueDescriptor, SetHash, SetKind, SignedHead, Version};
 use tidings_proto::frames::Publish;
-use tidings_proto::{Birth, Offset, Pseudonym, QueueId, Timestamp};
+use tidings_proto::{Birth, Epoch, Offset, Pseudonym, QueueId, Term, Timestamp};
 
 use super::publish::{Checked, check};
 
@@ -30,19 +30,22 @@ pub(crate) struct Request {
 }
 
 /// Signs publishes that follow each other.
+#[derive(Clone)]
 pub(crate) struct TestOwner {
     key: NodeKey,
     writer: Writer,
     records: BTreeMap<u8, OwnRecord>,
     version: Version,
     steps: u64,
+    /// How often it was copied: two copies draw different numbers.
+    copies: u8,
 }
 
 impl TestOwner {
     pub(crate) fn new(seed: u8) -> Self {
         let key = NodeKey::from_seed([seed; 32]);
         let writer = Writer::create(&key, &mut Entropy::new([seed; 32]));
-        Self { key, writer, records: BTreeMap::new(), version: Version::ZERO, steps: 0 }
+        Self { key, writer, records: BTreeMap::new(), version: Version::ZERO, steps: 0, copies: 0 }
     }
 
     pub(crate) fn descriptor(&self) -> &QueueDescriptor {
@@ -86,10 +89,29 @@ impl TestOwner {
         let sign = SignRequest { changes: changes.into_values().collect(), floor, access };
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&self.steps.to_be_bytes());
+        seed[8] = self.copies;
         let signed = self.writer.sign(&self.key, sign, now, &mut Entropy::new(seed)).expect("a possible request");
         self.records.retain(|_, record| !signed.purged.contains(&record.offset));
         self.records.extend(names.into_iter().zip(signed.entries.iter().map(|(record, _)| record.clone())));
         signed
+    }
+
+    /// What a copy of its state goes on as.
+    pub(crate) fn copy(&self) -> Self {
+        Self { copies: self.copies + 1, ..self.clone() }
+    }
+
+    /// The next publish is the first of a term above `seen` and its own, with a new name, a new epoch and new grants.
+    pub(crate) fn open_term(&mut self, seen: u64) {
+        let entropy = &mut Entropy::new([100 + self.copies; 32]);
+        self.writer.open_term(Term::new(seen), NewTerm::on_found_head(Epoch::new(0)), entropy).expect("a term above");
+    }
+
+    /// Signs the last head of this term.
+    pub(crate) fn close(&mut self) -> Publish {
+        self.steps += 1;
+        let now = Timestamp::new(self.steps);
+        self.writer.close(&self.key, now, &mut Entropy::new([50; 32])).expect("open and signed before").publish()
     }
 
     /// Signs and checks.

@@ -19,6 +19,7 @@ const PART_WAIT: Duration = Duration::from_secs(30);
 pub(super) enum Job {
     Publish(Box<Publish>, Option<Held>),
     AskReaders,
+    Recover,
     Part(Box<Transfer>, Option<Held>),
     /// Not even looked at: the answer is known.
     Refuse(Refusal),
@@ -75,6 +76,7 @@ impl Intake {
             }
             Ok((Request::Publish(publish), held)) if !self.transferring => Job::Publish(Box::new(publish), held),
             Ok((Request::AskReaders, _)) if !self.transferring => Job::AskReaders,
+            Ok((Request::Recover, _)) if !self.transferring => Job::Recover,
             Ok(_) => return self.take(Err(out_of_place())),
             Err(Ended::Refused(refusal)) => {
                 self.over = true;

@@ -17,6 +17,7 @@ mod intake; // what waits on a publish stream
 mod publish; // one publish stream
 mod pulses; // what owners say between heads
 mod quic; // settings of a public server
+mod recover; // a queue on its way back to its owner
 mod shared; // what all tasks of one broker use
 mod subscription; // one subscription
 mod transfer; // a transfer on its way

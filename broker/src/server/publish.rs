@@ -22,19 +22,26 @@ use super::connection::Peer;
 use super::frames::{Ended, Replies, Requests};
 use super::intake::{Intake, Job};
 use super::quic::Trust;
+use super::recover::{PART_WAIT, Parts};
 use super::shared::{Shared, drained};
 use super::transfer::{Incoming, Part, Place};
 use crate::commit::{CommitJob, Work};
 use crate::engine::{Receipted, check, refusal_of};
 
 /// An answer that is on its way. Only the first in line is polled, so what it does happens after all before it.
-type Answer = Pin<Box<dyn Future<Output = Reply> + Send>>;
+enum Answer {
+    One(Pin<Box<dyn Future<Output = Reply> + Send>>),
+    /// What a queue holds.
+    Parts(Parts),
+}
+
 type Batch = Pin<Box<dyn Future<Output = Vec<Option<Answer>>> + Send>>;
 
 /// A request that was checked.
 enum Judged {
     Commit(Work, Option<Held>, Option<Place>),
     AskReaders,
+    Recover,
     Refused(Refusal),
     /// A part of a transfer that needs no answer.
     Silent,
@@ -78,6 +85,8 @@ async fn serve(shared: Arc<Shared>, descriptor: Arc<QueueDescriptor>, mut reques
     let mut intake = Intake::default();
     let mut checking: Option<Batch> = None;
     let mut answers: VecDeque<Answer> = VecDeque::new();
+    // When the part of a recovery that is on its way has to be taken.
+    let mut stalled = None;
     loop {
         if checking.is_none()
             && let Some(batch) = intake.batch()
@@ -101,11 +110,15 @@ async fn serve(shared: Arc<Shared>, descriptor: Arc<QueueDescriptor>, mut reques
                 intake.checked(batch.iter().filter(|answer| answer.is_none()).count());
                 answers.extend(batch.into_iter().flatten());
             }
-            reply = first(&mut answers), if replies.is_idle() => {
-                answers.pop_front();
-                intake.answered();
+            (reply, last) = first(&mut answers), if replies.is_idle() => {
+                if last {
+                    answers.pop_front();
+                    intake.answered();
+                }
+                stalled = (!last).then(|| Instant::now() + PART_WAIT);
                 replies.put(reply.encode_prefixed());
             }
+            () = until(stalled), if !replies.is_idle() => return replies.abandon(RefusalCode::Unavailable),
             sent = replies.flush(), if !replies.is_idle() => if sent.is_err() {
                 return;
             },
@@ -150,7 +163,8 @@ async fn submit(
     for judged in judged {
         answers.push(match judged {
             Judged::Commit(work, held, place) => Some(commit(&shared, work, held, place).await),
-            Judged::AskReaders => Some(Box::pin(readers(shared.clone(), queue)) as Answer),
+            Judged::AskReaders => Some(Answer::One(Box::pin(readers(shared.clone(), queue)))),
+            Judged::Recover => Some(Answer::Parts(Parts::new(shared.clone(), queue))),
             Judged::Refused(refusal) => Some(refuse(refusal)),
             Judged::Silent => None,
         });
@@ -165,6 +179,7 @@ fn judge(shared: &Shared, descriptor: &QueueDescriptor, admitted: &Result<(), Re
             Err(refusal) => Judged::Refused(refusal),
         },
         Job::AskReaders => Judged::AskReaders,
+        Job::Recover => Judged::Recover,
         Job::Part(part, _held) => match incoming.take(&shared.transfers, &*shared.store, descriptor, admitted, *part) {
             Part::Silent => Judged::Silent,
             Part::Refused(refusal) => Judged::Refused(refusal),
@@ -178,7 +193,7 @@ fn judge(shared: &Shared, descriptor: &QueueDescriptor, admitted: &Result<(), Re
 async fn commit(shared: &Arc<Shared>, work: Work, held: Option<Held>, place: Option<Place>) -> Answer {
     let (answer, outcome) = oneshot::channel();
     match shared.jobs.send(CommitJob { work, answer, place }).await {
-        Ok(()) => Box::pin(receipt(shared.clone(), outcome, held)),
+        Ok(()) => Answer::One(Box::pin(receipt(shared.clone(), outcome, held))),
         Err(_) => refuse(Refusal::new(RefusalCode::Unavailable, "the broker takes no publishes any more; nothing changed")),
     }
 }
@@ -203,7 +218,7 @@ async fn readers(shared: Arc<Shared>, queue: QueueId) -> Reply {
 }
 
 fn refuse(refusal: Refusal) -> Answer {
-    Box::pin(std::future::ready(Reply::Refused(refusal)))
+    Answer::One(Box::pin(std::future::ready(Reply::Refused(refusal))))
 }
 
 async fn until(due: Option<Instant>) {
@@ -220,9 +235,11 @@ async fn wait_for(batch: &mut Option<Batch>) -> Vec<Option<Answer>> {
     }
 }
 
-async fn first(answers: &mut VecDeque<Answer>) -> Reply {
+/// What leaves next, and whether its request is answered then.
+async fn first(answers: &mut VecDeque<Answer>) -> (Reply, bool) {
     match answers.front_mut() {
-        Some(answer) => answer.await,
+        Some(Answer::One(reply)) => (reply.await, true),
+        Some(Answer::Parts(parts)) => parts.next().await,
         None => pending().await,
     }
 }

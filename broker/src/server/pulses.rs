@@ -86,7 +86,8 @@ impl Shared {
         let pulse = check_pulse(descriptor, bytes)?;
         let row = self.read(move |store| store.queue(&queue)).await.map_err(|error| refusal_of(&error))?;
         let standing = row.and_then(|row| SignedHead::parse(row.head).ok()).map_or(HeadRank::default(), |head| head.rank());
-        if pulse.rank <= standing {
+        // One of an older term is about a branch that was left.
+        if pulse.rank <= standing && pulse.rank.term == standing.term {
             self.pulses.keep(queue, pulse, now());
         }
         Ok(())
@@ -108,7 +109,8 @@ impl Kept {
     /// Whether it is newer than the one kept.
     fn put(&mut self, queue: QueueId, pulse: &Pulsed, now: Timestamp) -> bool {
         if let Some(kept) = self.newest.get(&queue) {
-            if kept.pulse.time >= pulse.time {
+            // Two terms may be of two clocks.
+            if (kept.pulse.rank.term, kept.pulse.time) >= (pulse.rank.term, pulse.time) {
                 return false;
             }
             self.by_arrival.remove(&kept.arrival);
@@ -159,6 +161,19 @@ mod tests {
         let mut all = Kept::new(9);
         let news = [5, 5, 4, 6].map(|time| all.put(queue(1), &pulse(time, 100), Timestamp::new(0)));
         assert_eq!((news, kept(&all)), ([true, false, false, true], vec![queue(1)]));
+    }
+
+    /// [P-16] The owner's state was put back on a machine whose clock is behind.
+    #[test]
+    fn a_pulse_of_a_higher_term_is_newer_whatever_its_clock_says() {
+        let mut all = Kept::new(9);
+        let of_term = |term, time| {
+            let mut pulse = pulse(time, 100);
+            pulse.rank.term = Term::new(term);
+            pulse
+        };
+        let news = [of_term(1, 50), of_term(2, 5), of_term(1, 60), of_term(2, 6)].map(|pulse| all.put(queue(1), &pulse, Timestamp::new(0)));
+        assert_eq!(news, [true, true, false, true]);
     }
 
     /// [P-19]

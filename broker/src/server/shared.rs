@@ -12,6 +12,7 @@ use super::acknowledge::Acknowledgements;
 use super::budget::Budget;
 use super::config::{Admission, BrokerConfig, Deadlines};
 use super::pulses::Pulses;
+use super::recover::Recoveries;
 use super::transfer::Transfers;
 use super::wakes::Wakes;
 use crate::commit::CommitJob;
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     pub(super) wakes: Arc<Wakes>,
     pub(super) budget: Budget,
     pub(super) transfers: Transfers,
+    pub(super) recoveries: Recoveries,
     pub(super) draining: watch::Receiver<bool>,
     reads: Semaphore,
 }
@@ -58,6 +60,7 @@ impl Shared {
             wakes,
             budget: Budget::for_broker(),
             transfers: Transfers::new(config.commit.live_bytes_max),
+            recoveries: Recoveries::new(),
             draining,
             reads: Semaphore::new(READS_MAX),
         }

@@ -15,7 +15,7 @@ use super::connection::Peer;
 use super::frames::{Ended, Replies, Requests, out_of_place};
 use super::quic::Trust;
 use super::shared::drained;
-use super::wakes::{Heard, Wake};
+use super::wakes::{Changes, Heard, Wake};
 use crate::engine::{Answer, Committed, FanOut, Next, Read, Subscription, check_acknowledgement};
 use crate::store::StoreError;
 
@@ -35,10 +35,12 @@ pub(super) async fn run(peer: Arc<Peer>, subscribe: Subscribe, mut requests: Req
         streaming.subscription.on_pulse(pulse);
     }
     loop {
-        streaming.subscription.on_access_changed(heard.access_changed());
-        if streaming.subscription.is_denied() && !replies.withdraw() {
-            // The rest of a frame that the reader may not have any more; why, it is told when it comes again. [P-17]
-            return replies.abandon(RefusalCode::Denied);
+        streaming.hear(heard.changes());
+        if let Some(code) = streaming.subscription.cut()
+            && !replies.withdraw()
+        {
+            // The rest of a frame that the reader may not have any more; why, it is told when it comes again. [P-10] [P-17]
+            return replies.abandon(code);
         }
         if replies.is_idle() || streaming.subscription.is_doubted() {
             match streaming.next() {
@@ -52,7 +54,7 @@ pub(super) async fn run(peer: Arc<Peer>, subscribe: Subscribe, mut requests: Req
             // In this order: no further piece of a frame leaves after a revocation that can be heard of.
             biased;
             () = drained(&mut draining) => return replies.abandon(RefusalCode::ShuttingDown),
-            news = heard.next() => if let Some(frames) = streaming.on_heard(news, heard.access_changed(), idle) {
+            news = heard.next() => if let Some(frames) = streaming.on_heard(news, heard.changes(), idle) {
                 replies.put(frames);
             },
             sent = replies.flush(), if !idle && !streaming.subscription.is_doubted() => if sent.is_err() {
@@ -99,7 +101,7 @@ impl Streaming {
             self.ask();
             return None;
         }
-        if let Some(reply) = self.acknowledged.take_if(|_| !self.subscription.is_denied()) {
+        if let Some(reply) = self.acknowledged.take_if(|_| self.subscription.cut().is_none()) {
             self.ended |= matches!(reply, Reply::Refused(_));
             return Some(reply.encode_prefixed());
         }
@@ -138,13 +140,18 @@ impl Streaming {
         }
     }
 
-    /// `access` is the newest change of access that is durable, perhaps later than the news itself.
-    fn on_heard(&mut self, news: Heard, access: HeadRank, idle: bool) -> Option<Bytes> {
-        self.subscription.on_access_changed(access);
+    fn hear(&mut self, changes: Changes) {
+        self.subscription.on_access_changed(changes.access);
+        self.subscription.on_replaced(changes.replaced);
+    }
+
+    /// `changes` are the newest that are durable, perhaps later than the news itself.
+    fn on_heard(&mut self, news: Heard, changes: Changes, idle: bool) -> Option<Bytes> {
+        self.hear(changes);
         match news {
             Heard::Commit(wake) => return self.on_wake(&wake, idle),
             Heard::Pulse(pulse) => self.subscription.on_pulse(pulse),
-            Heard::Access => {}
+            Heard::Changes => {}
         }
         None
     }
@@ -155,8 +162,8 @@ impl Streaming {
             let shared = self.subscription.on_committed(&wake.committed) == FanOut::Shared;
             return shared.then(|| wake.frames());
         }
-        let Committed { queue, ref head, previous, access_changed, .. } = *wake.committed;
-        self.missed = Some(Committed { queue, head: head.clone(), previous, entries: None, access_changed });
+        let Committed { queue, ref head, previous, access_changed, replaced, .. } = *wake.committed;
+        self.missed = Some(Committed { queue, head: head.clone(), previous, entries: None, access_changed, replaced });
         None
     }
 

@@ -103,8 +103,7 @@ fn begin(transfers: &Transfers, store: &dyn Store, descriptor: &QueueDescriptor)
 }
 
 fn step(mut check: Box<TransferCheck>, store: &dyn Store, descriptor: &QueueDescriptor, part: Transfer) -> Result<Step, Refusal> {
-    let staged = check.take(&part)?;
-    if !(staged.entries.is_empty() && staged.history.is_empty()) {
+    for staged in check.take(&part)? {
         store.stage(&staged).map_err(|error| refusal_of(&error))?;
     }
     if part.head.is_empty() {

@@ -44,14 +44,33 @@ pub(super) struct Wakes {
 struct Channel {
     commits: broadcast::Sender<Arc<Wake>>,
     /// Beside the commits, since a listener takes them one by one: what it takes may be from before the list changed.
-    access: watch::Sender<HeadRank>,
+    changes: watch::Sender<Changes>,
     pulse: watch::Sender<Option<Pulsed>>,
+}
+
+/// Durable heads after which what was read before may not leave, the newest of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    /// The access list changed with it. [P-17]
+    pub(super) access: HeadRank,
+    /// It replaced the branch that stood. [P-10]
+    pub(super) replaced: HeadRank,
 }
 
 impl Channel {
     fn new() -> Self {
-        let (access, pulse) = (watch::Sender::new(HeadRank::default()), watch::Sender::new(None));
-        Self { commits: broadcast::Sender::new(COMMITS_MAX), access, pulse }
+        let (changes, pulse) = (watch::Sender::new(Changes::default()), watch::Sender::new(None));
+        Self { commits: broadcast::Sender::new(COMMITS_MAX), changes, pulse }
+    }
+
+    fn tell(&self, committed: &Committed) {
+        let rank = committed.head.rank();
+        self.changes.send_if_modified(|changes| {
+            let before = *changes;
+            changes.access = if committed.access_changed { rank.max(before.access) } else { before.access };
+            changes.replaced = if committed.replaced { rank.max(before.replaced) } else { before.replaced };
+            *changes != before
+        });
     }
 
     fn listeners(&self) -> usize {
@@ -63,18 +82,15 @@ impl Wakes {
     /// Tells whoever listens of commits that became durable together, before any of their owners hears of it. Never blocks on a
     /// listener.
     ///
-    /// All changes of access are told before the first commit: one that was durable as soon as the revocation behind it must not be
-    /// sent on. [P-17]
+    /// All changes of access or branch are told before the first commit: one that was durable as soon as the revocation behind it must not
+    /// be sent on. [P-10] [P-17]
     pub(super) fn publish(&self, group: &[Arc<Committed>]) {
         let channels: Vec<Option<Channel>> = {
             let all = self.lock();
             group.iter().map(|committed| all.get(&committed.queue).cloned()).collect()
         };
         let heard = || group.iter().zip(&channels).filter_map(|(committed, channel)| Some((committed, channel.as_ref()?)));
-        for (committed, channel) in heard().filter(|(committed, _)| committed.access_changed) {
-            let rank = committed.head.rank();
-            channel.access.send_if_modified(|newest| std::mem::replace(newest, rank.max(*newest)) < rank);
-        }
+        heard().for_each(|(committed, channel)| channel.tell(committed));
         for (committed, channel) in heard() {
             // The last listener may have gone this moment.
             let _ = channel.commits.send(Arc::new(Wake { committed: committed.clone(), frames: OnceLock::new() }));
@@ -92,7 +108,7 @@ impl Wakes {
     pub(super) fn listen(self: &Arc<Self>, queue: QueueId) -> Listener {
         let mut channels = self.lock();
         let channel = channels.entry(queue).or_insert_with(Channel::new);
-        let ears = Ears { commits: channel.commits.subscribe(), access: channel.access.subscribe(), pulse: channel.pulse.subscribe() };
+        let ears = Ears { commits: channel.commits.subscribe(), changes: channel.changes.subscribe(), pulse: channel.pulse.subscribe() };
         Listener { wakes: self.clone(), queue, ears: Some(ears) }
     }
 
@@ -109,8 +125,8 @@ pub(super) enum Heard {
     Commit(Arc<Wake>),
     /// A pulse; of several only the newest.
     Pulse(Pulsed),
-    /// The access list changed, see [`Listener::access_changed`].
-    Access,
+    /// What was read before may not leave, see [`Listener::changes`].
+    Changes,
 }
 
 /// One subscription's ear.
@@ -125,7 +141,7 @@ pub(super) struct Listener {
 #[derive(Debug)]
 struct Ears {
     commits: broadcast::Receiver<Arc<Wake>>,
-    access: watch::Receiver<HeadRank>,
+    changes: watch::Receiver<Changes>,
     pulse: watch::Receiver<Option<Pulsed>>,
 }
 
@@ -138,10 +154,10 @@ impl Listener {
         }
     }
 
-    /// Rank of the newest durable head that changed the access list since this began to listen, also if its commit was not given yet.
-    /// [P-17]
-    pub(super) fn access_changed(&self) -> HeadRank {
-        self.ears.as_ref().map_or(HeadRank::default(), |ears| *ears.access.borrow())
+    /// The newest durable heads that changed the access list or the branch since this began to listen, also if their commits were not given
+    /// yet. [P-10] [P-17]
+    pub(super) fn changes(&self) -> Changes {
+        self.ears.as_ref().map_or_else(Changes::default, |ears| *ears.changes.borrow())
     }
 }
 
@@ -150,7 +166,7 @@ impl Ears {
         loop {
             tokio::select! {
                 biased;
-                Ok(()) = self.access.changed() => return Heard::Access,
+                Ok(()) = self.changes.changed() => return Heard::Changes,
                 commit = self.commits.recv() => match commit {
                     Ok(wake) => return Heard::Commit(wake),
                     Err(broadcast::error::RecvError::Lagged(_)) => {}
@@ -215,11 +231,11 @@ mod tests {
         let group = group(&mut owner);
         wakes.publish(&group);
         let rank = HeadRank { term: Term::new(1), number: HeadNumber::new(3) };
-        assert_eq!(listener.access_changed(), rank);
-        assert!(matches!(listener.next().await, Heard::Access));
+        assert_eq!(listener.changes().access, rank);
+        assert!(matches!(listener.next().await, Heard::Changes));
         for number in 1..=3 {
             let Heard::Commit(wake) = listener.next().await else { panic!("a commit") };
-            assert_eq!((wake.committed.head.rank().number.value(), listener.access_changed()), (number, rank));
+            assert_eq!((wake.committed.head.rank().number.value(), listener.changes().access), (number, rank));
         }
     }
 }

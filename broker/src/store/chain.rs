@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tidings_core::head::SignedHead;
 use tidings_proto::{HeadHash, HeadRank, Offset, QueueId};
 
-use super::{Append, Staged, StoreError};
+use super::{Append, Branch, Staged, StoreError};
 
 /// The appends of `group` that are not done yet; those of one queue in their order.
 ///
@@ -28,11 +28,12 @@ pub(super) fn outstanding(
 
 /// Whether `staged` may be written beside the head that stands. Errors: `Conflict`, or `Damaged` if that head does not parse.
 ///
-/// An entry at or below the standing offset would overwrite a live one.
+/// An entry of the branch that stands at or below its newest offset would overwrite a live one.
 pub(super) fn may_stage(staged: &Staged, stands: Option<&Bytes>) -> Result<(), StoreError> {
     let head = stands.map(|bytes| parse(bytes, &staged.queue)).transpose()?;
     let newest = head.as_ref().map_or(Offset::ZERO, |head| head.head().offset);
-    if head.map(|head| head.hash()) == staged.expected && staged.entries.iter().all(|(offset, _)| *offset > newest) {
+    let above = staged.branch == Branch::Next || staged.entries.iter().all(|(offset, _)| *offset > newest);
+    if head.map(|head| head.hash()) == staged.expected && above {
         return Ok(());
     }
     Err(conflict(&staged.queue, stands)?)

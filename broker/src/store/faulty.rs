@@ -15,7 +15,7 @@ use tidings_core::entropy::Entropy;
 use tidings_core::history::NodeIndex;
 use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId};
 
-use super::{Acked, Append, Cause, LiveRow, MemoryStore, QueueRow, Scan, ScanLimit, Staged, Store, StoreError};
+use super::{Acked, Append, Cause, LiveRow, MemoryStore, QueueRow, Scan, ScanLimit, Snapshot, Staged, Store, StoreError};
 
 /// How one write fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +125,17 @@ impl FaultyStore {
         state.visible = state.durable.clone();
     }
 
+    /// A copy of what is durable, as a backup takes it.
+    pub fn backup(&self) -> MemoryStore {
+        self.state().durable.clone()
+    }
+
+    /// The machine starts again on a disk that holds `backup`: everything later is gone.
+    pub fn put_back(&self, backup: &MemoryStore) {
+        self.state().durable = backup.clone();
+        self.crash();
+    }
+
     /// Time that the operations since the last call would have taken. They do not sleep: whoever keeps the clock adds it.
     pub fn take_delay(&self) -> Duration {
         std::mem::take(&mut self.state().delay)
@@ -200,6 +211,11 @@ impl Store for FaultyStore {
 
     fn acknowledge(&self, group: &[Acked]) -> Result<(), StoreError> {
         self.state().write(Write::Acknowledge(group.to_vec()))
+    }
+
+    /// What it shows does not fail any more: the queue was read when it was made.
+    fn snapshot<'a>(&'a self, queue: &QueueId) -> Result<Option<Box<dyn Snapshot + 'a>>, StoreError> {
+        self.read(Some(queue), |store| Ok(store.owned_snapshot(queue)))
     }
 
     fn acknowledgements(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError> {

@@ -11,7 +11,7 @@ use tidings_proto::{Birth, ContentHash, HeadRank, Offset, Pseudonym, QueueId};
 
 use super::chain::{self, may_stage, outstanding};
 use super::removed::{self, Removed};
-use super::{Acked, Append, LiveRow, QueueRow, Scan, ScanLimit, Staged, Store, StoreError};
+use super::{Acked, Append, Branch, LiveRow, QueueRow, Scan, ScanLimit, Snapshot, Staged, Store, StoreError};
 
 /// A store in memory.
 #[derive(Debug, Default)]
@@ -32,6 +32,11 @@ impl MemoryStore {
 
     fn write(&self) -> RwLockWriteGuard<'_, Tables> {
         self.tables.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A copy of the queue; entries are shared, not copied.
+    pub(super) fn owned_snapshot(&self, queue: &QueueId) -> Option<Box<dyn Snapshot>> {
+        self.of(queue, |kept| Box::new(kept.clone()) as Box<dyn Snapshot>)
     }
 
     fn of<T>(&self, queue: &QueueId, read: impl FnOnce(&Queue) -> T) -> Option<T> {
@@ -62,6 +67,7 @@ impl Store for MemoryStore {
         let mut tables = self.write();
         may_stage(staged, tables.queues.get(&staged.queue).map(|kept| &kept.row.head))?;
         let ahead = tables.ahead.entry(staged.queue).or_default();
+        let ahead = if staged.branch == Branch::Next { &mut ahead.next } else { &mut ahead.standing };
         ahead.entries.extend(staged.entries.iter().cloned());
         ahead.history.extend(staged.history.iter().copied());
         Ok(())
@@ -125,6 +131,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn snapshot<'a>(&'a self, queue: &QueueId) -> Result<Option<Box<dyn Snapshot + 'a>>, StoreError> {
+        Ok(self.owned_snapshot(queue))
+    }
+
     fn acknowledgements(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError> {
         let (first, last) = ((*queue, Pseudonym::ZERO), (*queue, Pseudonym::new([0xff; 32])));
         Ok(self.read().acknowledgements.range(first..=last).map(|((_, reader), (_, bytes))| (*reader, bytes.clone())).collect())
@@ -141,6 +151,12 @@ struct Tables {
 /// What was staged and not named yet.
 #[derive(Clone, Debug, Default)]
 struct Ahead {
+    standing: Rows,
+    next: Rows,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Rows {
     entries: BTreeMap<Offset, Bytes>,
     history: BTreeMap<NodeIndex, [u8; 32]>,
 }
@@ -179,8 +195,12 @@ impl Queue {
         }
     }
 
-    fn apply(&mut self, append: &Append, mut ahead: Ahead) {
+    fn apply(&mut self, append: &Append, ahead: Ahead) {
         self.row = append.row.clone();
+        let mut ahead = if append.replaces { ahead.next } else { ahead.standing };
+        if append.replaces {
+            (self.entries, self.births, self.history) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        }
         for row in &append.retired {
             self.entries.remove(&row.offset);
             self.births.remove(&row.birth);
@@ -220,6 +240,28 @@ impl Queue {
         let live = self.entries.range((Excluded(after), Unbounded));
         let (entries, complete) = limit.take(live.map(|(offset, (_, bytes))| Ok((*offset, bytes.clone()))))?;
         Ok(Scan { head: self.row.head.clone(), entries, complete })
+    }
+}
+
+impl Snapshot for Queue {
+    fn row(&self) -> &QueueRow {
+        &self.row
+    }
+
+    fn scan(&self, after: Offset, limit: ScanLimit) -> Result<Scan, StoreError> {
+        Queue::scan(self, after, limit)
+    }
+
+    fn history(&self, nodes: &[NodeIndex]) -> Result<Vec<Option<[u8; 32]>>, StoreError> {
+        Ok(nodes.iter().map(|node| self.history.get(node).copied()).collect())
+    }
+
+    fn access_list(&self) -> Result<Vec<(Pseudonym, Bytes)>, StoreError> {
+        Ok(self.access.iter().map(|(reader, row)| (*reader, row.clone())).collect())
+    }
+
+    fn attachment(&self, hash: &ContentHash) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.attachments.get(hash).cloned())
     }
 }
 

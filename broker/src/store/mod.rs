@@ -12,6 +12,7 @@ mod removed;
 #[cfg(feature = "rocksdb")]
 pub mod rocksdb;
 mod rows;
+mod snapshot;
 
 use bytes::Bytes;
 use roaring::RoaringTreemap;
@@ -24,7 +25,8 @@ pub use memory::MemoryStore;
 pub use removed::REMOVED_MAX;
 #[cfg(feature = "rocksdb")]
 pub use rocksdb::{Condition, OpenError, RocksStore, Settings};
-pub use rows::{Acked, Append, LiveRow, QueueRow, Scan, ScanLimit, Staged};
+pub use rows::{Acked, Append, Branch, LiveRow, QueueRow, Scan, ScanLimit, Staged};
+pub use snapshot::Snapshot;
 
 /// Keeps queues durably.
 ///
@@ -50,12 +52,12 @@ pub trait Store: Send + Sync + 'static {
     /// is safe. Appends that do not name it go on as if it were not there. [P-10]
     ///
     /// # Errors
-    /// `Conflict` if another head stands than the expected one, or an entry is not above it: nothing changed. `Indeterminate`:
-    /// some of it may be there; unstage.
+    /// `Conflict` if another head stands than the expected one, or an entry for the branch that stands is not above it: nothing changed.
+    /// `Indeterminate`: some of it may be there; unstage.
     fn stage(&self, staged: &Staged) -> Result<(), StoreError>;
 
-    /// Forgets what was staged in a queue and never named, also before the process started: the first step of staging. Not
-    /// synced. History may stay; it is overwritten before anything asks for it.
+    /// Forgets what was staged in a queue, for either branch, and never named, also before the process started: the first step of
+    /// staging. Not synced. History of the branch that stands may stay; it is overwritten before anything asks for it.
     ///
     /// # Errors
     /// `Indeterminate`: some of it may be gone.
@@ -74,8 +76,8 @@ pub trait Store: Send + Sync + 'static {
     /// such queue. [P-9]
     fn bitmap(&self, queue: &QueueId, through: Offset, limit: ScanLimit) -> Result<Option<(RoaringTreemap, Scan)>, StoreError>;
 
-    /// Hashes of complete subtrees of the queue's history. A node outside the history of the head that stands may hold a hash of
-    /// a branch that a higher term left: ask only for nodes that the frontier covers.
+    /// Hashes of complete subtrees of the queue's history. A node outside the history of the head that stands may hold a hash that
+    /// was staged and never named: ask only for nodes that the frontier covers.
     fn history(&self, queue: &QueueId, nodes: &[NodeIndex]) -> Result<Vec<Option<[u8; 32]>>, StoreError>;
 
     /// The encoded access row of one reader. [P-17]
@@ -96,6 +98,10 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// `Unavailable`, `Damaged` and `Poisoned`: nothing changed. `Indeterminate`: all of it or none of it happened.
     fn acknowledge(&self, group: &[Acked]) -> Result<(), StoreError>;
+
+    /// The queue as it is at this moment, readable until it is dropped however the queue moves on; `None` if there is no such queue.
+    /// While one is held, what it shows takes room on the disk even if it was replaced: hold it for minutes, not for days. [P-5]
+    fn snapshot<'a>(&'a self, queue: &QueueId) -> Result<Option<Box<dyn Snapshot + 'a>>, StoreError>;
 
     /// The newest signed acknowledgement of each reader that sent one, ascending by pseudonym.
     fn acknowledgements(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError>;

@@ -47,8 +47,11 @@ pub struct Append {
     pub row: QueueRow,
     /// New live entries with their encoded bytes.
     pub entries: Vec<(LiveRow, Bytes)>,
-    /// New live entries whose bytes were staged since this head stood and nothing was unstaged. [P-10]
+    /// New live entries whose bytes were staged for this branch since this head stood and nothing was unstaged. [P-10]
     pub staged: Vec<LiveRow>,
+    /// Whether the branch that stands goes whole, with its entries and its history, and what was staged as [`Branch::Next`] takes its
+    /// place; then nothing is retired or ended one by one. Access list and attachments change as in every append. [P-10]
+    pub replaces: bool,
     /// Rows that leave the live set, with their bytes.
     pub retired: Vec<LiveRow>,
     /// Births that end because their tombstone is purged.
@@ -65,16 +68,27 @@ pub struct Append {
     pub attachments_removed: Vec<ContentHash>,
 }
 
-/// What an append to come will name, put where no read looks: entries above the head that stands, history beyond its own. [P-10]
+/// Where something is staged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Branch {
+    /// In the branch that stands, above its head and beyond its history.
+    Standing,
+    /// Beside it, in the branch that is to replace it: any offset, history from the start.
+    Next,
+}
+
+/// What an append to come will name, put where no read looks. [P-10]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Staged {
     /// The queue.
     pub queue: QueueId,
     /// Hash of the head that stands; `None`: the queue is new here.
     pub expected: Option<HeadHash>,
-    /// Encoded entries, all above the offset of that head.
+    /// Where it goes.
+    pub branch: Branch,
+    /// Encoded entries; in the branch that stands all above the offset of its head.
     pub entries: Vec<(Offset, Bytes)>,
-    /// Subtrees that reach beyond the history of that head.
+    /// Subtrees; in the branch that stands those that reach beyond the history of its head.
     pub history: Vec<(NodeIndex, [u8; 32])>,
 }
 

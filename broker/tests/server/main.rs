@@ -1,12 +1,14 @@
 //! The server over loopback, spoken to by bare QUIC streams: what an honest client never sends is sent here too.
 
 mod access;
+mod branches;
 mod client;
 mod connections;
 mod drain;
 mod fan_out;
 mod owner;
 mod pulses;
+mod recoveries;
 mod streams;
 mod transfers;
 

@@ -4,24 +4,35 @@ use bytes::Bytes;
 use tidings_core::grant::attachment_hash;
 use tidings_core::mutation::{Mutation, Operation};
 use tidings_core::reader::{MemoryReaderStore, Reader, Step};
-use tidings_core::writer::{AccessChange, Draft, Invitee, SignRequest, Writer};
+use tidings_core::writer::{AccessChange, Draft, Invitee, NewTerm, SignRequest, Writer};
 use tidings_core::{AccessRow, Entropy, NodeKey, Object, Pulse, Version};
 use tidings_proto::frames::{Open, Publish};
-use tidings_proto::{HeadRank, Pseudonym, Reply, Request, Timestamp};
+use tidings_proto::{Epoch, HeadRank, Pseudonym, Reply, Request, Term, Timestamp};
 
 use crate::client::{TestClient, TestStream};
 
+#[derive(Clone)]
 pub(crate) struct TestOwner {
     pub(crate) key: NodeKey,
     pub(crate) writer: Writer,
     steps: u64,
+    /// How often it was copied: two copies draw different numbers.
+    copies: u8,
 }
 
 impl TestOwner {
     pub(crate) fn new(seed: u8) -> Self {
         let key = NodeKey::from_seed([seed; 32]);
         let writer = Writer::create(&key, &mut Entropy::new([seed; 32]));
-        Self { key, writer, steps: 0 }
+        Self { key, writer, steps: 0, copies: 0 }
+    }
+
+    /// What a copy of its state goes on as: in a higher term, under a new name and a new epoch.
+    pub(crate) fn fork(&self) -> Self {
+        let mut fork = Self { copies: self.copies + 1, ..self.clone() };
+        let how = NewTerm::on_found_head(Epoch::new(0));
+        fork.writer.open_term(Term::new(0), how, &mut Entropy::new([fork.copies; 32])).expect("a term above");
+        fork
     }
 
     pub(crate) fn open(&self) -> Request {
@@ -75,6 +86,7 @@ impl TestOwner {
         let request = SignRequest { changes, floor: None, access };
         let mut seed = [1; 32];
         seed[..8].copy_from_slice(&self.steps.to_be_bytes());
+        seed[8] = self.copies;
         self.writer.sign(&self.key, request, now, &mut Entropy::new(seed)).expect("signed").publish()
     }
 

@@ -48,6 +48,12 @@ pub enum WriteError {
     /// A delete of a record that is not there.
     #[error("{0}: there is nothing to delete")]
     NotFound(RecordPath),
+    /// Paths at `/.tidings` and below belong to the owner's programs. [P-5]
+    #[error("{0}: paths at /.tidings and below are reserved")]
+    Reserved(RecordPath),
+    /// No rescued value has that id.
+    #[error("there is no such rescued value")]
+    NoSuchValue,
     /// The state cannot be changed.
     #[error(transparent)]
     State(Arc<StateError>),
@@ -78,6 +84,9 @@ pub enum TicketError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GrantFailure {
+    /// Another writer signs with this key: nothing is signed before a person decides. Nothing changed. [P-4]
+    #[error("another writer signs with the key of this node; nothing is signed until one of them is said to go on")]
+    Conflict,
     /// Signed and durable, not receipted; it will be published. Do not repeat.
     #[error("saved; it is published when a broker is there")]
     Saved {
@@ -124,6 +133,9 @@ impl From<SignError> for GrantFailure {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RevokeFailure {
+    /// Another writer signs with this key: nothing is signed before a person decides. Nothing changed. [P-4]
+    #[error("another writer signs with the key of this node; nothing is signed until one of them is said to go on")]
+    Conflict,
     /// Signed and durable, not receipted; it will be published before anything that is signed later. Do not repeat.
     #[error("saved; it is published when a broker is there. Until then the broker still serves that reader")]
     Saved,
@@ -165,6 +177,9 @@ impl From<SignError> for RevokeFailure {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SnapshotError {
+    /// Another writer signs with this key: nothing is signed before a person decides. Nothing changed. [P-4]
+    #[error("another writer signs with the key of this node; nothing is signed until one of them is said to go on")]
+    Conflict,
     /// The newest head was not receipted in time. Ask again.
     #[error("the newest head is not receipted yet")]
     Late,
@@ -222,4 +237,41 @@ pub enum FlushError {
     /// The publisher was closed.
     #[error("the publisher is closed")]
     Closed,
+}
+
+/// Why the brokers are not those that were asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MoveError {
+    /// Another change of brokers is under way. Nothing changed.
+    #[error("another change of brokers is under way")]
+    Busy,
+    /// All brokers would be left, which ends the queue there: that has to be said. Nothing changed.
+    #[error("this leaves the last broker, which closes the queue there; say so if that is meant")]
+    LastBroker,
+    /// None of the brokers that stay held everything in time. New ones stay configured, and nobody was left.
+    #[error("no broker that stays holds everything yet; the others are kept")]
+    NotHeld,
+    /// A head could not be signed. New brokers stay configured; those to be left are used no more and may not have been told.
+    #[error(transparent)]
+    Writer(#[from] WriterError),
+    /// The state cannot be changed.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The operating system gives no randomness.
+    #[error("no randomness: {0}")]
+    Randomness(#[from] getrandom::Error),
+    /// The publisher was closed.
+    #[error("the publisher is closed")]
+    Closed,
+}
+
+impl From<SignError> for MoveError {
+    fn from(error: SignError) -> Self {
+        match error {
+            SignError::State(error) => Self::State(error),
+            SignError::Writer(error) => Self::Writer(error),
+            SignError::Randomness(error) => Self::Randomness(error),
+        }
+    }
 }

@@ -11,6 +11,15 @@ use tidings_proto::{Offset, Pseudonym, Timestamp};
 
 use crate::state::{OwnStep, StateError};
 
+/// What a raise of the floor goes with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    /// There are other changes in the publish.
+    pub(super) accompanied: bool,
+    /// All brokers were compared since the owner started.
+    pub(super) compared: bool,
+}
+
 /// What the readers acknowledged, and from what age on a tombstone goes anyway.
 #[derive(Debug)]
 pub(super) struct FloorPolicy {
@@ -33,16 +42,22 @@ impl FloorPolicy {
         true
     }
 
+    /// What was acknowledged on a branch that is left counts no more.
+    pub(super) fn forget(&mut self) {
+        self.acknowledged.clear();
+    }
+
     pub(super) fn all_acknowledged(&self) -> HashMap<Pseudonym, Cursor> {
         self.acknowledged.clone()
     }
 
-    /// The raise that is due with the next publish. Without other changes in it (`accompanied`), only if something is purged.
+    /// The raise that is due with the next publish. Without other changes in it, only if something is purged. Not above the term's
+    /// base before all brokers were compared: what another branch has must meet the tombstones here. [P-6]
     pub(super) fn step(
         &self,
         step: &OwnStep<'_>,
         writer: &Writer,
-        accompanied: bool,
+        Due { accompanied, compared }: Due,
         now: Timestamp,
     ) -> Result<Option<FloorStep>, StateError> {
         let Some(head) = writer.head().map(|head| head.head()) else { return Ok(None) };
@@ -50,7 +65,8 @@ impl FloorPolicy {
         let aged = |record: &OwnRecord| crate::clock::until(record.signed_at, self.tombstone_age, now).is_zero();
         let tombstones = step.tombstones(PUBLISH_PURGED_MAX + 1, |record| record.offset <= seen || aged(record))?;
         let oldest_kept = tombstones.last().map_or(Offset::ZERO, |record| record.offset);
-        let target = seen.max(oldest_kept).min(head.offset);
+        let highest = if compared || writer.term_is_open() { head.offset } else { head.base.offset };
+        let target = seen.max(oldest_kept).min(highest);
         if target <= head.floor || (tombstones.is_empty() && !accompanied) {
             return Ok(None);
         }

@@ -3,10 +3,16 @@
 //! A [`Publisher`] works without a broker: writes are durable in the outbox when [`Publisher::write`] returns, and are
 //! signed and published when a broker is there. What was signed is sent again byte for byte until it is receipted. [P-3]
 
+mod compare; // where brokers stand
 mod error;
 mod floor; // when tombstones go
-mod line; // the way to the brokers
+mod lines; // the ways to the brokers
+mod look; // without asking the task
+mod merge; // of two branches
+mod moving; // to other brokers
 mod owner; // durable steps
+mod recovering; // everything that a broker holds
+mod rescued; // what waits for a person
 mod room; // what fits into a publish
 mod session; // one connection
 mod snapshot; // the queue at one head
@@ -16,37 +22,38 @@ mod tickets;
 mod transfer; // what refills a broker
 mod write;
 
-pub use error::{FlushError, GrantFailure, PublisherError, ReadersError, RevokeFailure, SnapshotError, TicketError, WriteError};
+pub use compare::{Archive, ArchiveError, Archived, Compared, Conflict, TakeOverError, TakenOver};
+pub use error::{FlushError, GrantFailure, MoveError, PublisherError, ReadersError, RevokeFailure, SnapshotError, TicketError, WriteError};
+pub use moving::Moved;
+pub use rescued::Rescued;
 pub use snapshot::OwnSnapshot;
-pub use status::{BrokerState, BrokerStatus, Loss, Named, OwnMark, OwnStatus, ReaderStatus};
+pub use status::{BrokerState, BrokerStatus, Loss, Merge, MergedReader, Named, OwnMark, OwnStatus, ReaderStatus};
 pub use write::{OwnValue, Stage, Ticket, Write};
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tidings_core::{Card, NodeKey, Operation, Receipt, RecordPath};
-use tidings_proto::{BrokerAddress, HeadNumber, HeadRank, Offset, Pseudonym, Timestamp};
+use tidings_core::{Card, NodeKey};
+use tidings_proto::{BrokerAddress, Pseudonym, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::dial::Dial;
-use crate::state::{OwnView, Row, State, StateError, Waiting, receipted, receipted_offset};
+use crate::state::{Row, State, Waiting};
 use floor::FloorPolicy;
+use look::own_value;
 use owner::{Owner, Part};
-use task::{Ask, Command, Task, Watched, WriteCommand, Written};
+use task::{Command, Task, Watched, WriteCommand, Written};
 
 /// Commands that wait for the task.
 const COMMANDS_MAX: usize = 1_024;
-
-/// How long a broker may take to tell what the readers acknowledged.
-const READERS_WAIT: Duration = Duration::from_secs(5);
 
 /// How a publisher works.
 #[derive(Clone)]
 pub struct PublisherConfig {
     /// How brokers are reached.
     pub dial: Arc<dyn Dial>,
-    /// Brokers, best first. The first one that can go on from what this node signed is used.
+    /// Brokers, best first. Everything is published to all of them.
     pub brokers: Vec<BrokerAddress>,
     /// Where readers find this node's storage; part of every grant. Empty if nowhere.
     pub locator: String,
@@ -59,10 +66,19 @@ pub struct PublisherConfig {
     /// How often a pulse says that the newest head is still the newest; each promises the next within three times as long.
     /// `None`: no pulses. [P-16]
     pub pulse_every: Option<Duration>,
+    /// How many brokers have to receipt a publish before it is done, at least 1; where fewer are configured, all of them.
+    pub receipts: usize,
+    /// How long nothing is signed because a broker does not answer; then a new term is opened. [P-4]
+    pub compare_wait: Duration,
+    /// The owner's storage, to compare with and to recover from.
+    pub archive: Option<Arc<dyn Archive>>,
+    /// A person said that this state is to be rebuilt from what is found: writers that are found are confirmed. [P-4]
+    pub restoring: bool,
 }
 
 impl PublisherConfig {
-    /// Tombstones are kept for 30 days, acknowledgements asked for every 60 seconds; a grant waits 10 seconds; no pulses.
+    /// Tombstones are kept for 30 days, acknowledgements asked for every 60 seconds; a grant waits 10 seconds; no pulses;
+    /// one receipt is enough; brokers that do not answer are waited for 3 seconds; no archive.
     pub fn new(dial: Arc<dyn Dial>, brokers: Vec<BrokerAddress>) -> Self {
         Self {
             dial,
@@ -72,6 +88,10 @@ impl PublisherConfig {
             ask_readers_every: Duration::from_secs(60),
             grant_wait: Duration::from_secs(10),
             pulse_every: None,
+            receipts: 1,
+            compare_wait: Duration::from_secs(3),
+            archive: None,
+            restoring: false,
         }
     }
 }
@@ -83,6 +103,7 @@ pub struct Publisher {
     commands: mpsc::Sender<Command>,
     waiting: watch::Receiver<Waiting>,
     mark: watch::Receiver<OwnMark>,
+    compared: watch::Receiver<Compared>,
     grant_wait: Duration,
 }
 
@@ -91,20 +112,49 @@ struct Shared {
     state: State,
     brokers: Mutex<Vec<BrokerStatus>>,
     error: Mutex<String>,
+    conflict: Mutex<Option<Conflict>>,
 }
 
 impl Shared {
-    fn broker(&self, at: usize, state: BrokerState, error: String) {
+    fn broker(&self, address: &BrokerAddress, state: BrokerState, error: String) {
         let mut brokers = self.brokers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(broker) = brokers.get_mut(at) {
+        if let Some(broker) = brokers.iter_mut().find(|broker| broker.address == *address) {
             // Trying again does not make the last error untrue.
             let error = if state == BrokerState::Connecting { std::mem::take(&mut broker.error) } else { error };
             *broker = BrokerStatus { address: broker.address.clone(), state, error, as_of: clock::now() };
         }
     }
 
+    /// The same, if that is news.
+    fn broker_is(&self, address: &BrokerAddress, state: BrokerState) {
+        let known = self
+            .brokers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .any(|broker| broker.address == *address && broker.state == state);
+        if !known {
+            self.broker(address, state, String::new());
+        }
+    }
+
+    /// These are the brokers; what is known of them stays.
+    fn list(&self, addresses: Vec<BrokerAddress>) {
+        let mut brokers = self.brokers.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = std::mem::take(&mut *brokers);
+        let status = |address: BrokerAddress| {
+            let found = known.iter().find(|broker| broker.address == address).cloned();
+            found.unwrap_or(BrokerStatus { address, state: BrokerState::Idle, error: String::new(), as_of: Timestamp::ZERO })
+        };
+        *brokers = addresses.into_iter().map(status).collect();
+    }
+
     fn fail(&self, error: &dyn std::error::Error) {
         *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string();
+    }
+
+    fn conflict(&self, conflict: Option<Conflict>) {
+        *self.conflict.lock().unwrap_or_else(PoisonError::into_inner) = conflict;
     }
 }
 
@@ -117,27 +167,25 @@ impl Publisher {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn open(state: State, key: impl Into<Arc<NodeKey>>, config: PublisherConfig) -> Result<Self, PublisherError> {
-        let owner = Owner::open(state.clone(), key.into(), FloorPolicy::new(config.tombstone_age), config.locator.clone())?;
-        let idle = |address: &BrokerAddress| BrokerStatus {
-            address: address.clone(),
-            state: BrokerState::Idle,
-            error: String::new(),
-            as_of: Timestamp::ZERO,
-        };
-        let brokers = Mutex::new(config.brokers.iter().map(idle).collect());
-        let shared = Arc::new(Shared { state, brokers, error: Mutex::default() });
+        let mut owner = Owner::open(state.clone(), key.into(), FloorPolicy::new(config.tombstone_age), config.locator.clone())?;
+        (owner.receipts, owner.restoring) = (config.receipts.clamp(1, config.brokers.len().max(1)), config.restoring);
+        let shared = Arc::new(Shared { state, brokers: Mutex::default(), error: Mutex::default(), conflict: Mutex::default() });
+        shared.list(config.brokers.clone());
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let (waiting_sender, waiting) = watch::channel(owner.waiting()?);
         let (mark_sender, mark) = watch::channel(owner.mark());
+        let missing = Compared { missing: config.brokers.clone(), archive_missing: config.archive.is_some(), ..Compared::default() };
+        let (compared_sender, compared) = watch::channel(missing);
         let grant_wait = config.grant_wait;
-        let task = Task::new(owner, config, shared.clone(), received, Watched { waiting: waiting_sender, mark: mark_sender });
+        let watched = Watched { waiting: waiting_sender, mark: mark_sender, compared: compared_sender };
+        let task = Task::new(owner, config, shared.clone(), received, watched);
         tokio::spawn(async move {
             // Told after the task has let go of everything.
             if let Some(done) = task.run().await {
                 let _ = done.send(());
             }
         });
-        Ok(Self { shared, commands, waiting, mark, grant_wait })
+        Ok(Self { shared, commands, waiting, mark, compared, grant_wait })
     }
 
     /// Puts writes into the outbox, all or none. Returns when they are durable; gives a ticket for each, in their order.
@@ -155,7 +203,7 @@ impl Publisher {
     /// # Errors
     /// Nothing was written and no row is kept. Safe to cancel, but then it may have been done.
     pub async fn write_with(&self, writes: Vec<Write>, rows: Vec<Row>) -> Result<Vec<Ticket>, WriteError> {
-        let answers = self.write_parts(vec![Part { writes, rows }]).await?;
+        let answers = self.write_parts(vec![Part { writes, rows, reserved: false }]).await?;
         answers.into_iter().next().unwrap_or(Err(WriteError::Closed))
     }
 
@@ -165,7 +213,7 @@ impl Publisher {
     /// Safe to cancel, but then they may have been written.
     pub async fn write_each(&self, writes: Vec<Write>) -> Vec<Result<Ticket, WriteError>> {
         let count = writes.len();
-        let parts = writes.into_iter().map(|write| Part { writes: vec![write], rows: Vec::new() }).collect();
+        let parts = writes.into_iter().map(|write| Part { writes: vec![write], rows: Vec::new(), reserved: false }).collect();
         match self.write_parts(parts).await {
             Ok(answers) => answers.into_iter().map(|answer| answer?.pop().ok_or(WriteError::Closed)).collect(),
             Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
@@ -228,77 +276,6 @@ impl Publisher {
         answer.await.map_err(|_| SnapshotError::Closed)?
     }
 
-    /// What names values of the record at `path` now: the write that waits unsigned, and the live signed entry, tombstones included.
-    pub fn named(&self, path: &RecordPath) -> Result<Named, StateError> {
-        self.shared.state.read(|transaction| {
-            let view = OwnView(transaction);
-            Ok(Named {
-                waiting: view.outbox_row(path)?,
-                signed: view.record(path)?.map(|(record, mutation)| (mutation, record.offset)),
-                head: view.newest()?,
-                receipted: receipted(&view)?.map_or(HeadNumber::ZERO, |cursor| cursor.rank.number),
-            })
-        })
-    }
-
-    /// The record at `path` as this node last wrote it. `None` if there is none, or if its delete is the last write.
-    pub fn get(&self, path: &RecordPath) -> Result<Option<OwnValue>, StateError> {
-        self.shared.state.read(|transaction| {
-            let view = OwnView(transaction);
-            own_value(&view, path, receipted_offset(&view)?)
-        })
-    }
-
-    /// Records at `prefix` and below it, ascending by path; an empty prefix or `/` is all.
-    pub fn list(&self, prefix: &str) -> Result<Vec<OwnValue>, StateError> {
-        self.shared.state.read(|transaction| {
-            let view = OwnView(transaction);
-            let receipted = receipted_offset(&view)?;
-            let paths = view.paths(prefix.trim_end_matches('/'))?;
-            paths.iter().filter_map(|path| own_value(&view, path, receipted).transpose()).collect()
-        })
-    }
-
-    /// What waits, what is published, and how the brokers are.
-    pub fn status(&self) -> Result<OwnStatus, StateError> {
-        let (writer, waiting, receipt, losses) = self.shared.state.read(|transaction| {
-            let view = OwnView(transaction);
-            let writer = view.writer()?.ok_or_else(|| StateError::Damaged("the owner's writer is gone".into()))?;
-            let receipts = view.receipts()?;
-            let verified = receipts.iter().filter_map(|(key, bytes)| Receipt::verify(bytes, key).ok());
-            let receipt = verified.max_by_key(|receipt| receipt.rank);
-            Ok((writer, view.waiting()?, receipt, view.losses()?))
-        })?;
-        let head = writer.head().map(|head| head.head());
-        Ok(OwnStatus {
-            queue: writer.queue(),
-            head: head.map_or(HeadRank::default(), |head| head.rank()),
-            offset: head.map_or(Offset::ZERO, |head| head.offset),
-            live_count: writer.live_count(),
-            floor: head.map_or(Offset::ZERO, |head| head.floor),
-            unsigned: waiting.unsigned,
-            unreceipted: waiting.unreceipted,
-            receipt,
-            losses: losses.into_iter().map(Loss::from).collect(),
-            brokers: self.shared.brokers.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            error: self.shared.error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-        })
-    }
-
-    /// The readers with what they have acknowledged. Asks the broker if one is connected, else gives what is known.
-    pub async fn readers(&self) -> Result<Vec<ReaderStatus>, ReadersError> {
-        match tokio::time::timeout(READERS_WAIT, self.ask_readers(Ask::Broker)).await {
-            Ok(answer) => answer,
-            Err(_) => self.ask_readers(Ask::Nobody).await,
-        }
-    }
-
-    async fn ask_readers(&self, ask: Ask) -> Result<Vec<ReaderStatus>, ReadersError> {
-        let (done, answer) = oneshot::channel();
-        self.commands.send(Command::Readers { ask, done }).await.map_err(|_| ReadersError::Closed)?;
-        answer.await.map_err(|_| ReadersError::Closed)
-    }
-
     /// Waits until everything written before is receipted.
     ///
     /// # Errors
@@ -317,6 +294,53 @@ impl Publisher {
         }
     }
 
+    /// Ends when everything that is configured was compared with since this was opened, or something keeps this node from signing, or
+    /// `patience` passed. Safe to cancel. [P-4]
+    pub async fn compared(&self, patience: Duration) -> Compared {
+        let mut compared = self.compared.clone();
+        let whole = compared.wait_for(|compared| compared.conflict.is_some() || compared.is_whole());
+        let _ = tokio::time::timeout(patience, whole).await;
+        self.compared.borrow().clone()
+    }
+
+    /// A person says that this writer goes on: all other writers that were found are known from now on, and what they signed is merged.
+    /// Ends a conflict. [P-4]
+    ///
+    /// # Errors
+    /// Nothing changed.
+    pub async fn take_over(&self) -> Result<TakenOver, TakeOverError> {
+        let (done, answer) = oneshot::channel();
+        self.commands.send(Command::TakeOver { done }).await.map_err(|_| TakeOverError::Closed)?;
+        answer.await.map_err(|_| TakeOverError::Closed)?
+    }
+
+    /// The brokers from now on, and what grants name as the places of the queue; all grants are renewed if that changed. A broker that
+    /// is left gets the closed head once one that stays holds everything; that has `patience`, all together. [P-13]
+    ///
+    /// # Errors
+    /// See [`MoveError`] for what changed.
+    pub async fn set_brokers(&self, brokers: Vec<BrokerAddress>, locator: String, patience: Duration) -> Result<Moved, MoveError> {
+        if brokers.is_empty() {
+            return Err(MoveError::LastBroker);
+        }
+        self.change_brokers(brokers, locator, patience).await
+    }
+
+    /// Leaves all brokers: the queue is closed there. It goes on as soon as there is a broker again.
+    ///
+    /// # Errors
+    /// See [`MoveError`] for what changed.
+    pub async fn leave_all_brokers(&self, locator: String, patience: Duration) -> Result<Moved, MoveError> {
+        self.change_brokers(Vec::new(), locator, patience).await
+    }
+
+    async fn change_brokers(&self, brokers: Vec<BrokerAddress>, locator: String, patience: Duration) -> Result<Moved, MoveError> {
+        let (done, answer) = oneshot::channel();
+        let command = Command::Move { brokers, locator, patience, done };
+        self.commands.send(command).await.map_err(|_| MoveError::Closed)?;
+        answer.await.map_err(|_| MoveError::Closed)?
+    }
+
     /// Ends the task for all handles, after the step it is at. Everything written is durable.
     pub async fn close(self) {
         let (done, closed) = oneshot::channel();
@@ -324,16 +348,4 @@ impl Publisher {
             let _ = closed.await;
         }
     }
-}
-
-/// The newest write of a record: what waits, else what is signed.
-fn own_value(view: &OwnView<'_>, path: &RecordPath, receipted: Offset) -> Result<Option<OwnValue>, StateError> {
-    let value = match view.outbox_row(path)? {
-        Some(mutation) => Some(OwnValue { mutation, offset: None, stage: Stage::Waiting }),
-        None => view.record(path)?.map(|(record, mutation)| {
-            let stage = if record.offset <= receipted { Stage::Receipted } else { Stage::Signed };
-            OwnValue { mutation, offset: Some(record.offset), stage }
-        }),
-    };
-    Ok(value.filter(|value| value.mutation.operation != Operation::Delete))
 }

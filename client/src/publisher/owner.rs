@@ -1,8 +1,10 @@
 //! The owner's steps: each is one durable transaction, and nothing leaves before it is committed. [P-3]
 
 mod access; // who may read
+mod closing; // the end at a broker
 mod outbox; // what was written
 mod signing; // what is signed
+mod terms; // in which term
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use bytes::Bytes;
 use tidings_core::writer::{Writer, WriterError};
 use tidings_core::{Acknowledgement, Cursor, NodeKey, Receipt, RecordPath};
 use tidings_proto::frames::{Readers, Request};
-use tidings_proto::{HeadNumber, HeadRank, Pseudonym, Timestamp, VerifyingKey};
+use tidings_proto::{HeadNumber, HeadRank, Pseudonym, Term, Timestamp, VerifyingKey};
 
 use super::error::PublisherError;
 use super::floor::FloorPolicy;
@@ -22,6 +24,7 @@ use crate::state::{Claim, Claimed, LossRow, OwnStep, OwnView, SealedView, State,
 
 pub(super) use outbox::{Part, Taken};
 pub(super) use signing::UNASKED;
+pub(super) use terms::put_term;
 
 /// The queue of a node at its owner: the writer in memory and its rows on disk, always equal.
 pub(super) struct Owner {
@@ -29,9 +32,21 @@ pub(super) struct Owner {
     pub(super) key: Arc<NodeKey>,
     pub(super) writer: Writer,
     pub(super) floor: FloorPolicy,
-    /// Where readers find this node's storage; part of every grant.
-    locator: String,
-    clock: u64,
+    /// Where readers find this node's storage and brokers; part of every grant.
+    pub(super) locator: String,
+    /// How many brokers have to receipt a publish before it is done and kept no longer for sending.
+    pub(super) receipts: usize,
+    /// A person said that this state is to be rebuilt from what is found. [P-4]
+    pub(super) restoring: bool,
+    /// Everything that is configured was compared with since the start. [P-6]
+    pub(super) compared: bool,
+    /// The highest term seen anywhere.
+    pub(super) seen: Term,
+    /// This session knows in which term it signs.
+    settled: bool,
+    /// The state is a copy, and nothing is signed yet by a writer of its own.
+    moved: bool,
+    pub(super) clock: u64,
     receipted: HeadRank,
     /// Access rows may name attachments that are not kept.
     renewing: bool,
@@ -69,7 +84,7 @@ impl Owner {
             Some(_) => return Err(PublisherError::OtherKey),
             None => {
                 let writer = Writer::create(&key, &mut clock::entropy()?);
-                state.write(|transaction| OwnStep(transaction).put_writer(&writer))?;
+                state.write(|transaction| put_term(&OwnStep(transaction), &writer))?;
                 writer
             }
         };
@@ -78,9 +93,37 @@ impl Owner {
             let receipted = receipted(&view)?.map_or(HeadRank::default(), |cursor| cursor.rank);
             Ok((view.clock()?, receipted, SealedView(transaction).renewing()?))
         })?;
-        let mut owner = Self { state, key, writer, floor, locator, clock, receipted, renewing, failed: false, _claimed: claimed };
+        let mut owner = Self {
+            moved: state.is_moved()?,
+            seen: writer.term(),
+            state,
+            key,
+            writer,
+            floor,
+            locator,
+            receipts: 1,
+            restoring: false,
+            compared: false,
+            settled: false,
+            clock,
+            receipted,
+            renewing,
+            failed: false,
+            _claimed: claimed,
+        };
         owner.recall_acknowledgements()?;
         Ok(owner)
+    }
+
+    /// Stands where the durable rows stand after a merge, whatever was in memory.
+    pub(super) fn reread(&mut self, writer: Writer, clock: u64) -> Result<(), StateError> {
+        (self.writer, self.clock, self.settled) = (writer, clock, true);
+        (self.receipted, self.renewing) = self.state.read(|transaction| {
+            let receipted = receipted(&OwnView(transaction))?.map_or(HeadRank::default(), |cursor| cursor.rank);
+            Ok((receipted, SealedView(transaction).renewing()?))
+        })?;
+        self.floor.forget();
+        self.recall_acknowledgements()
     }
 
     fn recall_acknowledgements(&mut self) -> Result<(), StateError> {
@@ -92,11 +135,25 @@ impl Owner {
         Ok(())
     }
 
-    /// Keeps a receipt that the broker's key signed for a head of this queue.
-    pub(super) fn receipted(&mut self, broker: &VerifyingKey, bytes: &Bytes, receipt: &Receipt) -> Result<(), StateError> {
-        self.state.write(|transaction| OwnStep(transaction).put_receipt(broker, bytes, receipt.rank.number))?;
+    /// Keeps a receipt that the broker's key signed for a head of this queue. Gives the newest head that has as many receipts as it
+    /// needs.
+    pub(super) fn receipted(&mut self, broker: &VerifyingKey, bytes: &Bytes, receipt: &Receipt) -> Result<HeadNumber, StateError> {
+        let done = self.enough_receipts(broker, receipt.rank.number)?;
+        self.state.write(|transaction| OwnStep(transaction).put_receipt(broker, bytes, done))?;
         self.receipted = self.receipted.max(receipt.rank);
-        Ok(())
+        Ok(done)
+    }
+
+    /// The newest head that so many brokers hold as have to, with this receipt among theirs. A receipt is for its head and all before it.
+    fn enough_receipts(&self, broker: &VerifyingKey, number: HeadNumber) -> Result<HeadNumber, StateError> {
+        if self.receipts <= 1 {
+            return Ok(number);
+        }
+        let kept = self.state.read(|transaction| OwnView(transaction).receipts())?;
+        let others = kept.iter().filter(|(key, _)| key != broker).filter_map(|(key, bytes)| Receipt::verify(bytes, key).ok());
+        let mut numbers: Vec<HeadNumber> = others.map(|receipt| receipt.rank.number).chain([number]).collect();
+        numbers.sort_unstable_by(|one, other| other.cmp(one));
+        Ok(numbers.get(self.receipts - 1).copied().unwrap_or_default())
     }
 
     /// Notes that a broker stands below a head that it receipted; once for each such place.
@@ -128,8 +185,17 @@ impl Owner {
         if !reader || acknowledgement.queue != self.writer.queue() {
             return Ok(None);
         }
-        let ours = self.cursor_of(acknowledgement.cursor.rank.number)?;
-        Ok((ours == Some(acknowledgement.cursor)).then_some(acknowledgement))
+        let Cursor { rank, offset, head } = acknowledgement.cursor;
+        let (ours, hash) = self.state.read(|transaction| {
+            let view = OwnView(transaction);
+            Ok((view.cursor_of(rank.number)?, view.hash_of(rank.number)?))
+        })?;
+        let right = match ours {
+            Some(ours) => ours == acknowledgement.cursor,
+            // Of a head that came from elsewhere only the hash is known: a reader that lies about the rest harms itself alone.
+            None => hash == Some(head) && self.writer.head().is_some_and(|newest| offset <= newest.head().offset),
+        };
+        Ok(right.then_some(acknowledgement))
     }
 
     pub(super) fn cursor_of(&self, number: HeadNumber) -> Result<Option<Cursor>, StateError> {

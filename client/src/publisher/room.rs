@@ -48,6 +48,23 @@ impl Room {
     }
 }
 
+/// What two brokers both take.
+pub(super) fn smallest(one: Limits, other: Limits) -> Limits {
+    Limits {
+        publish_entries_max: one.publish_entries_max.min(other.publish_entries_max),
+        publish_bytes_max: one.publish_bytes_max.min(other.publish_bytes_max),
+        entry_bytes_max: one.entry_bytes_max.min(other.entry_bytes_max),
+        publishes_in_flight_max: one.publishes_in_flight_max.min(other.publishes_in_flight_max),
+        readers_max: lowest(u64::from(one.readers_max), u64::from(other.readers_max)) as u32,
+        live_bytes_max: lowest(one.live_bytes_max, other.live_bytes_max),
+    }
+}
+
+/// The lower of two limits, of which 0 is none.
+fn lowest(one: u64, other: u64) -> u64 {
+    if one == 0 || other == 0 { one.max(other) } else { one.min(other) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidings_core::{Cursor, NodeKey, Object, QueueDescriptor, Receipt, SignedHead};
+use tidings_core::{Cursor, NodeKey, Object, QueueDescriptor, Receipt};
 use tidings_proto::caps::PUBLISHES_IN_FLIGHT_MAX;
 use tidings_proto::frames::{Limits, Readers};
-use tidings_proto::{BrokerAddress, HeadNumber, RefusalCode, Reply, Request, VerifyingKey};
+use tidings_proto::{BrokerAddress, HeadHash, HeadNumber, RefusalCode, Reply, Request, VerifyingKey};
 use tokio::time::Instant;
 
+use super::compare::Standing;
 use super::owner::Owner;
 use super::status::BrokerState;
 use super::transfer::Parts;
@@ -29,16 +30,14 @@ const REPLIES_MAX: usize = 128;
 /// An open publish stream, before it was compared with what this node signed.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) at: usize,
     pub(super) standing: Bytes,
-    stream: Stream,
+    pub(super) stream: Stream,
     receipt_key: VerifyingKey,
 }
 
 /// Connects, proves the owner's key and opens the publish stream.
 pub(super) async fn open(
     dial: Arc<dyn Dial>,
-    at: usize,
     address: BrokerAddress,
     key: Arc<NodeKey>,
     descriptor: QueueDescriptor,
@@ -52,7 +51,7 @@ pub(super) async fn open(
     let (connection, opened) = in_time(attempt).await?;
     let receipt_key = address.receipt.unwrap_or(connection.welcome().receipt_key);
     let stream = Stream::start(connection, opened.requests, opened.replies, REPLIES_MAX);
-    Ok(Opened { at, standing: opened.standing, stream, receipt_key })
+    Ok(Opened { standing: opened.standing, stream, receipt_key })
 }
 
 /// Why a broker is not used, in a word and in words.
@@ -70,12 +69,13 @@ pub(super) enum Answer {
 /// A broker that takes publishes.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) at: usize,
     pub(super) stream: Stream,
     pub(super) receipt_key: VerifyingKey,
     pub(super) limits: Limits,
     /// Number of the next head to send.
     next: HeadNumber,
+    /// Where the broker stands once it has what was sent.
+    reached: Cursor,
     expected: VecDeque<Expected>,
     in_flight_bytes: usize,
     /// A transfer that is on its way; publishes wait for its receipt.
@@ -87,6 +87,8 @@ pub(super) struct Session {
 /// How far a transfer is. [P-10]
 #[derive(Debug)]
 enum Sending {
+    /// It leads on from there, and begins once everything that lives is kept sealed and the whole merge of that branch is signed.
+    Due { from: Cursor, merged: Option<HeadHash> },
     /// Parts have to be sent; the last time that one could be.
     Parts(Box<Parts>, Instant),
     /// Its receipt is awaited.
@@ -100,26 +102,26 @@ enum Expected {
 }
 
 impl Session {
-    /// Compares where the broker stands with what this node signed, by ancestry and not by number. [P-5]
-    pub(super) fn begin(opened: Opened, owner: &Owner) -> Result<Result<Self, Unfit>, StateError> {
-        let standing = match standing_cursor(owner, &opened.standing)? {
-            Ok(standing) => standing,
-            Err(unfit) => return Ok(Err(unfit)),
+    /// A broker whose head is in the own history, or that holds a branch that was merged. [P-5]
+    pub(super) fn begin(opened: Opened, standing: &Standing, owner: &Owner) -> Result<Self, StateError> {
+        let (reached, merged) = match standing {
+            Standing::Merged(head) => (head.cursor(), Some(head.hash())),
+            Standing::Known(cursor) => (*cursor, None),
         };
-        note_loss(owner, &standing, &opened.receipt_key)?;
-        let (next, transfer) = match first_to_send(owner, standing.rank.number)? {
-            Some(next) => (next, None),
-            None => match owner.snapshot()? {
-                Some(snapshot) => {
-                    let parts = Parts::new(snapshot, standing);
-                    (HeadNumber::new(parts.number().value() + 1), Some(Sending::Parts(Box::new(parts), Instant::now())))
-                }
-                None => return Err(StateError::Damaged("a head of this queue stands at a broker and none is kept here".into())),
-            },
+        if merged.is_none() {
+            note_loss(owner, &reached, &opened.receipt_key)?;
+        }
+        let start = Cursor::start(&owner.writer.queue());
+        let (next, transfer) = match (merged, first_to_send(owner, reached.rank.number)?) {
+            // Nothing of that branch leads on to the own head. [P-10]
+            (Some(_), _) => (HeadNumber::ZERO, Some(Sending::Due { from: start, merged })),
+            (None, Some(next)) => (next, None),
+            (None, None) => (HeadNumber::ZERO, Some(Sending::Due { from: reached, merged: None })),
         };
         let limits = opened.stream.connection().welcome().limits;
-        let (at, stream, receipt_key) = (opened.at, opened.stream, opened.receipt_key);
-        Ok(Ok(Self { at, stream, receipt_key, limits, next, expected: VecDeque::new(), in_flight_bytes: 0, transfer, owes_since: None }))
+        let (stream, receipt_key) = (opened.stream, opened.receipt_key);
+        let expected = VecDeque::new();
+        Ok(Self { stream, receipt_key, limits, next, reached, expected, in_flight_bytes: 0, transfer, owes_since: None })
     }
 
     /// How the broker is listed.
@@ -138,8 +140,33 @@ impl Session {
         }
     }
 
+    /// Whether something has to be signed before this broker can be brought on.
+    pub(super) fn waits_for_signing(&self, owner: &Owner) -> Result<bool, StateError> {
+        let Some(Sending::Due { merged, .. }) = &self.transfer else { return Ok(false) };
+        Ok(!owner.can_refill(merged.as_ref())?)
+    }
+
+    /// Whether it stands at that head, and said so with a receipt.
+    pub(super) fn holds(&self, number: HeadNumber) -> bool {
+        self.is_idle() && self.reached.rank.number >= number
+    }
+
+    fn begin_transfer(&mut self, owner: &Owner) -> Result<(), StateError> {
+        let Some(Sending::Due { from, merged }) = &self.transfer else { return Ok(()) };
+        if !owner.can_refill(merged.as_ref())? {
+            return Ok(());
+        }
+        let missing = || StateError::Damaged("a head of this queue stands at a broker and none is kept here".into());
+        let parts = Parts::new(owner.snapshot()?.ok_or_else(missing)?, *from);
+        self.next = HeadNumber::new(parts.number().value() + 1);
+        self.reached = parts.cursor();
+        self.transfer = Some(Sending::Parts(Box::new(parts), Instant::now()));
+        Ok(())
+    }
+
     /// Queues the next part of a transfer, if one is due.
-    fn send_part(&mut self) -> Result<(), StateError> {
+    fn send_part(&mut self, owner: &Owner) -> Result<(), StateError> {
+        self.begin_transfer(owner)?;
         let Some(Sending::Parts(parts, last_sent)) = &mut self.transfer else { return Ok(()) };
         if !self.stream.has_drained(PARTS_MAX) {
             return Ok(());
@@ -165,22 +192,40 @@ impl Session {
     /// Sends signed publishes that were not sent on this stream, as many as may be in flight. True if all are sent.
     pub(super) fn send_signed(&mut self, owner: &Owner) -> Result<bool, StateError> {
         if self.transfer.is_some() {
-            return self.send_part().map(|()| false);
+            return self.send_part(owner).map(|()| false);
         }
         while self.has_room() {
-            let Some((number, request)) = owner.unreceipted_from(self.next)? else { return Ok(true) };
-            let bytes = match &request {
-                Request::Publish(publish) => publish.entries.iter().chain(&publish.attachments).map(Bytes::len).sum(),
-                _ => return Err(StateError::Damaged("what waits to be sent is no publish".into())),
+            let (number, request) = match owner.unreceipted_from(self.next)? {
+                Some((number, request)) if number == self.next => (number, request),
+                None if owner.rank().number < self.next => return Ok(true),
+                // Other brokers have receipted what this one did not get yet, so it is not kept any more.
+                _ => return self.begin_catching_up(owner).map(|()| false),
+            };
+            let Request::Publish(publish) = &request else {
+                return Err(StateError::Damaged("what waits to be sent is no publish".into()));
+            };
+            let bytes = publish.entries.iter().chain(&publish.attachments).map(Bytes::len).sum();
+            let Some(reached) = owner.cursor_of(number)? else {
+                return Err(StateError::Damaged("a publish of a head that is not kept".into()));
             };
             if !self.stream.send(request) {
                 return Ok(false);
             }
             self.expect(Expected::Receipt { number, bytes });
             self.in_flight_bytes += bytes;
+            self.reached = reached;
             self.next = HeadNumber::new(number.value() + 1);
         }
         Ok(false)
+    }
+
+    /// A transfer begins when everything before it is answered.
+    fn begin_catching_up(&mut self, owner: &Owner) -> Result<(), StateError> {
+        if !self.is_idle() {
+            return Ok(());
+        }
+        self.transfer = Some(Sending::Due { from: self.reached, merged: None });
+        self.send_part(owner)
     }
 
     /// Asks for rows and acknowledgements, unless the answer is on its way. Not between the parts of a transfer.
@@ -188,10 +233,14 @@ impl Session {
         if matches!(&self.transfer, Some(Sending::Parts(parts, _)) if !parts.are_untouched()) {
             return;
         }
-        let asked = self.expected.iter().any(|expected| matches!(expected, Expected::Readers));
-        if !asked && self.stream.send(Request::AskReaders) {
+        if !self.is_asked() && self.stream.send(Request::AskReaders) {
             self.expect(Expected::Readers);
         }
+    }
+
+    /// Whether an answer about readers is on its way.
+    pub(super) fn is_asked(&self) -> bool {
+        self.expected.iter().any(|expected| matches!(expected, Expected::Readers))
     }
 
     /// Sends a signed pulse, which has no answer; false if the stream is gone or too much waits. [P-16]
@@ -291,20 +340,4 @@ fn note_loss(owner: &Owner, standing: &Cursor, receipt_key: &VerifyingKey) -> Re
         Some(receipt) => owner.lost(*receipt_key, receipt.rank, standing.rank, clock::now()),
         None => Ok(()),
     }
-}
-
-/// The head a broker stands at, if it is one that this node signed; the start if the queue is new there. [P-5]
-fn standing_cursor(owner: &Owner, standing: &Bytes) -> Result<Result<Cursor, Unfit>, StateError> {
-    if standing.is_empty() {
-        return Ok(Ok(Cursor::start(&owner.writer.queue())));
-    }
-    let broken = |detail: &str| Ok(Err((BrokerState::Broken, detail.to_owned())));
-    let Ok(head) = SignedHead::parse(standing.clone()) else { return broken("the head it stands at does not decode") };
-    if head.verify(&owner.key.verifying_key()).is_err() || head.head().queue != owner.writer.queue() {
-        return broken("the head it stands at is not of this owner");
-    }
-    if owner.cursor_of(head.rank().number)? == Some(head.cursor()) {
-        return Ok(Ok(head.cursor()));
-    }
-    Ok(Err((BrokerState::UnknownHead, format!("it stands at head {}; another writer with this key, or a lost state", head.rank()))))
 }

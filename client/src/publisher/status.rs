@@ -1,11 +1,12 @@
 //! What an owner can see of its queue, its brokers and its readers.
 
 use tidings_core::access::Rights;
-use tidings_core::{Cursor, Did, Mutation, Receipt};
-use tidings_proto::{BrokerAddress, HeadNumber, HeadRank, Offset, Pseudonym, QueueId, Timestamp, VerifyingKey};
+use tidings_core::{Cursor, Did, Mutation, Receipt, WriterId};
+use tidings_proto::{BrokerAddress, HeadNumber, HeadRank, Offset, Pseudonym, QueueId, Term, Timestamp, VerifyingKey};
 
+use super::compare::Conflict;
 use super::owner::Owner;
-use crate::state::LossRow;
+use crate::state::{self, LossRow, MergeRow};
 
 /// One look at the owner's side.
 #[derive(Clone, Debug)]
@@ -30,6 +31,16 @@ pub struct OwnStatus {
     pub brokers: Vec<BrokerStatus>,
     /// Brokers that stood below a head they had receipted, oldest first; the newest 64.
     pub losses: Vec<Loss>,
+    /// Term of the newest head, or the one that the next head opens.
+    pub term: Term,
+    /// Random name of this incarnation of the writer.
+    pub writer: WriterId,
+    /// What keeps this node from signing; `None` if nothing does. [P-4]
+    pub conflict: Option<Conflict>,
+    /// Rescued values that wait for a person.
+    pub rescued: u64,
+    /// What merges of other branches came to, oldest first; the newest 100. [P-5]
+    pub merged: Vec<Merge>,
     /// The last failure of this node itself, in words; empty if there was none. Nothing is signed after the state failed.
     pub error: String,
 }
@@ -75,6 +86,60 @@ impl From<LossRow> for Loss {
     }
 }
 
+/// What became of a branch of the own queue that was left. [P-5]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Merge {
+    /// When, by this node's clock.
+    pub time: Timestamp,
+    /// The broker, or the storage, that held the other branch.
+    pub source: String,
+    /// Number of the newest head that both branches have.
+    pub fork: HeadNumber,
+    /// The head that was gone on from.
+    pub base: HeadRank,
+    /// The head whose branch was left.
+    pub tail: HeadRank,
+    /// Values and deletes that are published again.
+    pub published: u64,
+    /// Values that wait for a person.
+    pub rescued: u64,
+    /// Records that were deleted on the tail.
+    pub deleted: u64,
+    /// Readers whose access had ended on the tail.
+    pub removed: Vec<MergedReader>,
+    /// Readers that only the tail had: they have no access any more, and may be granted anew.
+    pub unknown_readers: Vec<MergedReader>,
+}
+
+/// A reader that a merge concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MergedReader {
+    /// What the owner calls it.
+    pub name: String,
+    /// Who it is.
+    pub did: String,
+}
+
+impl From<MergeRow> for Merge {
+    fn from(row: MergeRow) -> Self {
+        let readers = |readers: Vec<state::MergedReader>| {
+            readers.into_iter().map(|state::MergedReader { name, did }| MergedReader { name, did }).collect()
+        };
+        Self {
+            time: row.time,
+            source: row.source,
+            fork: row.fork,
+            base: row.base,
+            tail: row.tail,
+            published: row.published,
+            rescued: row.rescued,
+            deleted: row.deleted,
+            removed: readers(row.removed),
+            unknown_readers: readers(row.unknown),
+        }
+    }
+}
+
 /// How one broker is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerStatus {
@@ -92,7 +157,7 @@ pub struct BrokerStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BrokerState {
-    /// Not tried yet, or not in use because another one is.
+    /// Not tried yet.
     Idle,
     /// A connection is on its way.
     Connecting,
@@ -102,8 +167,14 @@ pub enum BrokerState {
     Unreachable,
     /// It answers, but refuses this owner or its publishes.
     Refused,
-    /// It stands at a head of this node's key that this node never signed. Nothing is published there.
-    UnknownHead,
+    /// What it holds is to be compared with what this node signed.
+    Comparing,
+    /// It holds a branch that this node does not have: everything there is being read.
+    Recovering,
+    /// It stands at a head of another writer with this node's key. Nothing is signed before a person decides.
+    Conflict,
+    /// It was left: it has the closed head.
+    Closed,
     /// It is being brought to the newest head in one step; publishes follow.
     Transferring,
     /// It stands below what this node keeps for sending and refuses the transfer that would bring it on.
@@ -121,7 +192,10 @@ impl BrokerState {
             Self::Connected => "connected",
             Self::Unreachable => "unreachable",
             Self::Refused => "refused",
-            Self::UnknownHead => "stands at a head this node never signed",
+            Self::Comparing => "is being compared",
+            Self::Recovering => "is being read back",
+            Self::Conflict => "stands at a head of another writer",
+            Self::Closed => "closed",
             Self::Transferring => "is being refilled",
             Self::NeedsTransfer => "needs a transfer and refuses it",
             Self::Broken => "does not keep to the protocol",

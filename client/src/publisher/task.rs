@@ -1,6 +1,10 @@
 //! The one task of a publisher: receives one thing at a time and takes one step for it.
 
+mod access; // grants and revocations
+mod comparing; // with whom, and what comes of it
+mod moving; // other brokers
 mod pulses; // that this is still the newest head
+mod replies; // what brokers answer
 mod snapshots; // who waits for one
 mod writes; // what is put into the outbox
 
@@ -8,22 +12,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidings_core::{Card, QueueDescriptor};
-use tidings_proto::{Pseudonym, Timestamp};
+use tidings_proto::{BrokerAddress, Pseudonym, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
 
-use super::error::{GrantFailure, RevokeFailure, SnapshotError};
-use super::line::{Line, LineEvent, Up};
+use super::compare::{ArchiveWay, Compared, TakeOverError, TakenOver};
+use super::error::{GrantFailure, MoveError, RevokeFailure, SnapshotError};
+use super::lines::{Line, LineEvent, Lines, Up};
+use super::moving::Moved;
 use super::owner::{Owner, Published, SignError};
-use super::session::{Answer, Opened, Session, Unfit, open, unfit};
+use super::session::{Unfit, open, unfit};
 use super::snapshot::OwnSnapshot;
 use super::status::{BrokerState, OwnMark, ReaderStatus};
 use super::tickets::Tickets;
 use super::write::Ticket;
 use super::{PublisherConfig, Shared};
-use crate::backoff::{Backoff, chance};
 use crate::clock;
 use crate::state::{StateError, Waiting};
+use comparing::Comparing;
+use moving::Moving;
 use pulses::Pulses;
 use snapshots::Snapshots;
 
@@ -32,6 +38,9 @@ pub(super) use writes::{WriteCommand, Written};
 /// How long a broker may take the last pulse at the end.
 const END_WAIT: Duration = Duration::from_secs(2);
 
+/// Signed publishes that wait for their receipts; then signing waits too, and what is written stays in the outbox.
+const UNRECEIPTED_MAX: u64 = 256;
+
 /// What a handle asks of the task.
 pub(super) enum Command {
     Write(WriteCommand),
@@ -39,6 +48,8 @@ pub(super) enum Command {
     Revoke { reader: Pseudonym, done: oneshot::Sender<Result<Ticket, RevokeFailure>> },
     Snapshot { patience: Duration, done: oneshot::Sender<Result<Option<OwnSnapshot>, SnapshotError>> },
     Readers { ask: Ask, done: oneshot::Sender<Vec<ReaderStatus>> },
+    TakeOver { done: oneshot::Sender<Result<TakenOver, TakeOverError>> },
+    Move { brokers: Vec<BrokerAddress>, locator: String, patience: Duration, done: oneshot::Sender<Result<Moved, MoveError>> },
     Close { done: oneshot::Sender<()> },
 }
 
@@ -53,6 +64,7 @@ pub(super) enum Ask {
 pub(super) struct Watched {
     pub(super) waiting: watch::Sender<Waiting>,
     pub(super) mark: watch::Sender<OwnMark>,
+    pub(super) compared: watch::Sender<Compared>,
 }
 
 pub(super) struct Task {
@@ -62,8 +74,12 @@ pub(super) struct Task {
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
     watched: Watched,
-    line: Line,
-    backoff: Backoff,
+    lines: Lines,
+    archive: ArchiveWay,
+    comparing: Comparing,
+    /// Changes of access that wait until something may be signed.
+    deferred: Vec<Command>,
+    moving: Option<Moving>,
     tickets: Tickets,
     asking: Vec<oneshot::Sender<Vec<ReaderStatus>>>,
     snapshots: Snapshots,
@@ -84,12 +100,15 @@ impl Task {
         Self {
             owner: Arc::new(Mutex::new(owner)),
             descriptor,
-            config,
             shared,
             commands,
             watched,
-            line: Line::Down,
-            backoff: Backoff::default(),
+            lines: Lines::new(config.brokers.iter().cloned()),
+            archive: ArchiveWay::new(config.archive.clone()),
+            comparing: Comparing::new(config.compare_wait),
+            deferred: Vec::new(),
+            moving: None,
+            config,
             tickets: Tickets::default(),
             asking: Vec::new(),
             snapshots: Snapshots::default(),
@@ -100,13 +119,13 @@ impl Task {
 
     /// Runs until it is closed or the last handle is gone. Gives whom to tell, after everything is dropped.
     pub(super) async fn run(mut self) -> Option<oneshot::Sender<()>> {
-        self.dial(0);
+        for at in 0..self.lines.ways().len() {
+            self.dial(at);
+        }
         loop {
-            self.serve_snapshots().await;
-            if let Err(error) = self.publish_due().await {
+            if let Err(error) = self.turn().await {
                 self.local_failure(&error);
             }
-            self.pulse();
             tokio::select! {
                 command = self.commands.recv() => match command {
                     Some(Command::Close { done }) => return Some(self.end(done).await),
@@ -114,22 +133,41 @@ impl Task {
                     None => return None,
                 },
                 () = self.snapshots.late() => {}
-                event = self.line.event() => if let Err(error) = self.line_event(event).await {
+                () = self.comparing.over() => self.due = true,
+                () = moving::late(self.moving.as_ref()) => {}
+                (at, event) = self.lines.event() => if let Err(error) = self.line_event(at, event).await {
+                    self.local_failure(&error);
+                },
+                event = self.archive.event() => if let Err(error) = self.archive_event(event).await {
                     self.local_failure(&error);
                 },
             }
         }
     }
 
+    /// What is due before anything else is waited for.
+    async fn turn(&mut self) -> Result<(), StateError> {
+        self.open_gate().await?;
+        self.change_access().await;
+        self.go_on_moving().await?;
+        self.serve_snapshots().await;
+        // Last of what signs: nothing wakes the task for what the others left to send.
+        self.publish_due().await?;
+        self.pulse();
+        Ok(())
+    }
+
     async fn end(&mut self, done: oneshot::Sender<()>) -> oneshot::Sender<()> {
         let said = self.promise_nothing();
-        if let Line::Up(up) = std::mem::replace(&mut self.line, Line::Down) {
+        let ends = self.lines.take_ups().into_iter().map(|(_, up)| async move {
             match said {
                 // A broker that takes nothing any more must not keep the program from ending.
                 true => drop(tokio::time::timeout(END_WAIT, up.session.stream.finish()).await),
                 false => up.session.stream.connection().close(),
             }
-        }
+        });
+        let mut ending: tokio::task::JoinSet<()> = ends.collect();
+        while ending.join_next().await.is_some() {}
         done
     }
 
@@ -144,68 +182,44 @@ impl Task {
     async fn command(&mut self, command: Command) -> Option<oneshot::Sender<()>> {
         match command {
             Command::Write(write) => return self.writes(write).await,
-            Command::Grant { card, name, done } => {
-                let answer = self.grant(*card, name).await;
-                let _ = done.send(answer);
-            }
-            Command::Revoke { reader, done } => {
-                let answer = self.revoke(reader).await;
-                let _ = done.send(answer);
-            }
+            Command::Grant { .. } | Command::Revoke { .. } => self.deferred.push(command),
             Command::Snapshot { patience, done } => self.snapshots.wait(patience, done),
             Command::Readers { ask, done } => {
                 self.asking.push(done);
-                match &mut self.line {
-                    Line::Up(up) if ask == Ask::Broker => up.session.ask_readers(),
-                    _ => self.tell_readers().await,
+                if ask == Ask::Broker {
+                    self.lines.ups_mut().for_each(|up| up.session.ask_readers());
                 }
+                self.tell_readers(ask).await;
             }
+            Command::TakeOver { done } => {
+                let answer = self.take_over().await;
+                let _ = done.send(answer);
+            }
+            Command::Move { brokers, locator, patience, done } => self.begin_moving(brokers, locator, patience, done).await,
             Command::Close { done } => return Some(done),
         }
         None
-    }
-
-    async fn grant(&mut self, card: Card, name: String) -> Result<(String, Option<Ticket>), GrantFailure> {
-        let addresses = self.config.brokers.iter().map(ToString::to_string).collect();
-        let now = clock::now();
-        let (text, number) = self.step(move |owner| owner.grant(card, name, addresses, now)).await??;
-        self.due = true;
-        self.refresh().await;
-        self.hurry();
-        let unreceipted = self.watched.waiting.borrow().unreceipted > 0;
-        Ok((text, unreceipted.then(|| self.tickets.waits_for(number))))
-    }
-
-    async fn revoke(&mut self, reader: Pseudonym) -> Result<Ticket, RevokeFailure> {
-        let now = clock::now();
-        let published = self.step(move |owner| owner.revoke(&reader, now)).await??;
-        let change = published.last().map(|published| published.number).unwrap_or_default();
-        self.signed(&published);
-        self.due = true;
-        self.refresh().await;
-        self.hurry();
-        Ok(self.tickets.waits_for(change))
     }
 
     fn signed(&mut self, published: &[Published]) {
         published.iter().for_each(|published| self.tickets.signed(published.number, &published.paths));
     }
 
-    /// Signs and sends as long as the broker takes more. What is sent was made durable before. [P-3]
+    /// Signs and sends as long as a broker takes more. What is sent was made durable before. [P-3]
     async fn publish_due(&mut self) -> Result<(), StateError> {
         if !std::mem::take(&mut self.due) {
             return Ok(());
         }
-        if self.snapshots.alone {
+        if self.snapshots.alone && self.comparing.is_open() {
             return self.sign_alone().await;
         }
-        if !matches!(self.line, Line::Up(_)) {
-            return Ok(());
-        }
-        let Line::Up(up) = std::mem::replace(&mut self.line, Line::Down) else { return Ok(()) };
-        let (now, signing) = (clock::now(), !self.snapshots.are_awaited());
-        let (up, published, result) = self.step(move |owner| publish(owner, up, signing, now)).await?;
-        self.line = Line::Up(up);
+        let Some(limits) = self.lines.limits() else { return Ok(()) };
+        let ups = self.lines.take_ups();
+        let signing = self.comparing.is_open() && !self.snapshots.are_awaited() && !self.is_closing();
+        let now = clock::now();
+        let (ups, published, result) = self.step(move |owner| publish(owner, ups, signing.then_some(limits), now)).await?;
+        self.lines.put_back(ups);
+        self.list_states();
         self.signed(&published);
         self.refresh().await;
         self.settle(result)
@@ -223,16 +237,17 @@ impl Task {
         }
     }
 
-    async fn line_event(&mut self, event: LineEvent) -> Result<(), StateError> {
+    async fn line_event(&mut self, at: usize, event: LineEvent) -> Result<(), StateError> {
         match event {
-            LineEvent::Retry => self.dial(0),
-            LineEvent::Dialed(at, Err(error)) => self.failed(at, unfit(&error)),
-            LineEvent::Dialed(_, Ok(opened)) => self.opened(opened).await?,
-            LineEvent::Reply(reply) => self.replied(reply).await?,
+            LineEvent::Retry => self.dial(at),
+            LineEvent::Dialed(Err(error)) => self.failed(at, unfit(&error)),
+            LineEvent::Dialed(Ok(opened)) => self.opened(at, opened).await?,
+            LineEvent::Reply(reply) => self.replied(at, reply).await?,
             LineEvent::AskReaders => {
-                if let Line::Up(up) = &mut self.line {
+                let every = self.config.ask_readers_every;
+                if let Some(Line::Up(up)) = self.lines.ways_mut().get_mut(at).map(|way| &mut way.line) {
                     up.session.ask_readers();
-                    up.ask_at = Instant::now() + self.config.ask_readers_every;
+                    up.ask_at = tokio::time::Instant::now() + every;
                 }
             }
             // Every turn of the loop looks for what is due.
@@ -242,95 +257,39 @@ impl Task {
         Ok(())
     }
 
-    async fn opened(&mut self, opened: Opened) -> Result<(), StateError> {
-        self.backoff.answered();
-        let (at, now) = (opened.at, clock::now());
-        // Before it is compared: a broker may need everything that lives.
-        match self.step(move |owner| owner.make_whole(now)).await? {
-            Ok(published) => self.signed(&published),
-            Err(error) => self.settle(Err(error))?,
-        }
-        match self.step(move |owner| Session::begin(opened, owner)).await?? {
-            Ok(mut session) => {
-                self.shared.broker(at, session.state(), String::new());
-                session.ask_readers();
-                let now = Instant::now();
-                let pulse_at = self.config.pulse_every.map(|_| now);
-                self.line = Line::Up(Box::new(Up { session, ask_at: now + self.config.ask_readers_every, pulse_at }));
-                self.due = true;
-            }
-            Err(unfit) => self.failed(at, unfit),
-        }
-        Ok(())
-    }
-
-    /// Takes a reply and all that are there already; the last receipt is for all of them.
-    async fn replied(&mut self, first: Result<tidings_proto::Reply, crate::ConnectionError>) -> Result<(), StateError> {
-        let Line::Up(up) = std::mem::replace(&mut self.line, Line::Down) else { return Ok(()) };
-        let before = up.session.state();
-        let (up, receipt, readers, unfit) = self.step(move |owner| take_replies(owner, up, first)).await??;
-        let at = up.session.at;
-        if up.session.state() != before {
-            self.shared.broker(at, up.session.state(), String::new());
-        }
-        self.line = Line::Up(up);
-        if let Some(receipt) = receipt {
-            self.tickets.receipted(&receipt);
-            self.backoff.succeeded();
-            self.refresh().await;
-        }
-        if readers {
-            self.tell_readers().await;
-        }
-        self.due = true;
-        if let Some(unfit) = unfit {
-            self.failed(at, unfit);
-            self.tell_readers().await;
-        }
-        Ok(())
-    }
-
-    /// Answers everybody who asked for the readers with what is known.
-    async fn tell_readers(&mut self) {
-        if self.asking.is_empty() {
-            return;
-        }
-        if let Ok(readers) = self.step(|owner| super::status::readers(owner)).await {
-            self.asking.drain(..).for_each(|asking| drop(asking.send(readers.clone())));
-        }
-    }
-
     fn dial(&mut self, at: usize) {
-        let Some(address) = self.config.brokers.get(at).cloned() else {
-            self.line = Line::Down;
-            return;
-        };
-        self.shared.broker(at, BrokerState::Connecting, String::new());
         let key = self.owner.lock().unwrap_or_else(PoisonError::into_inner).key.clone();
-        let attempt = open(self.config.dial.clone(), at, address, key, self.descriptor.clone());
-        self.line = Line::Dialing(at, Box::pin(attempt));
+        let Some(way) = self.lines.ways_mut().get_mut(at) else { return };
+        self.shared.broker(&way.address, BrokerState::Connecting, String::new());
+        let attempt = open(self.config.dial.clone(), way.address.clone(), key, self.descriptor.clone());
+        way.line = Line::Dialing(Box::pin(attempt));
     }
 
-    /// A broker cannot be used: the next one is tried, or after the last one all of them again, later.
+    /// A broker cannot be used: it is tried again later.
     fn failed(&mut self, at: usize, (state, detail): Unfit) {
         tracing::debug!(broker = at, state = state.words(), detail, "a broker is not used");
-        self.shared.broker(at, state, detail);
-        if at + 1 < self.config.brokers.len() {
-            self.dial(at + 1);
-        } else {
-            let now = Instant::now();
-            let delay = match self.line {
-                Line::Dialing(..) if state == BrokerState::Unreachable => self.backoff.unanswered(now, chance()),
-                _ => self.backoff.failed(chance()),
-            };
-            self.line = Line::Waiting(now + delay);
-        }
+        let Some(way) = self.lines.ways_mut().get_mut(at) else { return };
+        way.wait(state);
+        self.shared.broker(&way.address, state, detail);
+        self.due = true;
     }
 
     /// Somebody waits for a publish: tries at once instead of later, but only once in a row of failures.
     fn hurry(&mut self) {
-        if matches!(self.line, Line::Waiting(_)) && self.backoff.hurry() {
-            self.dial(0);
+        for at in 0..self.lines.ways().len() {
+            let way = &mut self.lines.ways_mut()[at];
+            if matches!(way.line, Line::Waiting(_)) && way.backoff.hurry() {
+                self.dial(at);
+            }
+        }
+    }
+
+    /// How the brokers in use are, if that changed.
+    fn list_states(&self) {
+        for way in self.lines.ways() {
+            if let Line::Up(up) = &way.line {
+                self.shared.broker_is(&way.address, up.session.state());
+            }
         }
     }
 
@@ -338,9 +297,9 @@ impl Task {
     fn local_failure(&mut self, error: &StateError) {
         tracing::error!(%error, "the owner's state fails");
         self.shared.fail(error);
-        if !self.config.brokers.is_empty() {
-            self.line = Line::Waiting(Instant::now() + self.backoff.failed(u64::MAX));
-        }
+        self.lines.ways_mut().iter_mut().for_each(|way| {
+            way.line = Line::Waiting(tokio::time::Instant::now() + way.backoff.failed(u64::MAX));
+        });
     }
 
     async fn refresh(&mut self) {
@@ -351,49 +310,33 @@ impl Task {
     }
 }
 
-/// Sends what is signed, then signs (if it may) and sends what waits, until the broker takes no more.
-fn publish(owner: &mut Owner, mut up: Box<Up>, signing: bool, now: Timestamp) -> (Box<Up>, Vec<Published>, Result<(), SignError>) {
+type Sent = (Vec<(usize, Box<Up>)>, Vec<Published>, Result<(), SignError>);
+
+/// Sends what is signed to every broker, then signs (if it may, within these limits) and sends what waits, until no broker takes more.
+fn publish(owner: &mut Owner, mut ups: Vec<(usize, Box<Up>)>, signing: Option<tidings_proto::frames::Limits>, now: Timestamp) -> Sent {
     let mut published = Vec::new();
     let result = loop {
-        match up.session.send_signed(owner) {
-            Ok(true) if signing && up.session.has_room() => {}
-            Ok(_) => break Ok(()),
+        match send(owner, &mut ups) {
+            Ok(true) => {}
+            Ok(false) => break Ok(()),
             Err(error) => break Err(error.into()),
         }
-        match owner.sign(&up.session.limits, now) {
+        let Some(limits) = &signing else { break Ok(()) };
+        match owner.sign(limits, now) {
             Ok(Some(signed)) => published.push(signed),
             Ok(None) => break Ok(()),
             Err(error) => break Err(error),
         }
     };
-    (up, published, result)
+    (ups, published, result)
 }
 
-type Replies = (Box<Up>, Option<tidings_core::Receipt>, bool, Option<Unfit>);
-
-fn take_replies(
-    owner: &mut Owner,
-    mut up: Box<Up>,
-    first: Result<tidings_proto::Reply, crate::ConnectionError>,
-) -> Result<Replies, StateError> {
-    let (mut newest, mut readers, mut unfit) = (None, false, None);
-    let mut reply = Some(first);
-    while let Some(next) = reply {
-        match up.session.answer(next, owner)? {
-            Ok(Answer::Receipt(receipt, bytes)) => newest = Some((receipt, bytes)),
-            Ok(Answer::Readers(answer)) => {
-                owner.take_readers(&answer)?;
-                readers = true;
-            }
-            Err(why) => {
-                unfit = Some(why);
-                break;
-            }
-        }
-        reply = up.session.stream.received();
+/// True if a broker would take another publish, or cannot be brought on before one is signed.
+fn send(owner: &Owner, ups: &mut [(usize, Box<Up>)]) -> Result<bool, StateError> {
+    let (mut takes, mut waits) = (false, false);
+    for (_, up) in ups {
+        takes |= up.session.send_signed(owner)? && up.session.has_room();
+        waits |= up.session.waits_for_signing(owner)?;
     }
-    if let Some((receipt, bytes)) = &newest {
-        owner.receipted(&up.session.receipt_key, bytes, receipt)?;
-    }
-    Ok((up, newest.map(|(receipt, _)| receipt), readers, unfit))
+    Ok(waits || (takes && owner.waiting()?.unreceipted < UNRECEIPTED_MAX))
 }

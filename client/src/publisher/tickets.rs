@@ -51,9 +51,14 @@ impl Tickets {
         }
     }
 
-    /// A receipt is for its head and all before it.
-    pub(super) fn receipted(&mut self, receipt: &Receipt) {
-        let later = match receipt.rank.number.next() {
+    /// The branch with these heads is left: what became of their records is in no receipt. Their values are merged.
+    pub(super) fn forget_signed(&mut self) {
+        self.signed.clear();
+    }
+
+    /// Everything up to and including head `done` has as many receipts as it needs; this is the last of them.
+    pub(super) fn receipted(&mut self, receipt: &Receipt, done: HeadNumber) {
+        let later = match done.next() {
             Some(next) => self.signed.split_off(&next),
             None => BTreeMap::new(),
         };

@@ -52,6 +52,11 @@ impl Parts {
         Self { next: Next::History(standing.rank.number), snapshot, standing }
     }
 
+    /// The head that they lead to.
+    pub(super) fn cursor(&self) -> Cursor {
+        self.snapshot.head().cursor()
+    }
+
     /// Number of the head that they lead to.
     pub(super) fn number(&self) -> HeadNumber {
         self.snapshot.head().rank().number

@@ -3,24 +3,29 @@
 //! The file holds secrets (epoch secrets, pseudonym seeds, what was written), so only its owner may read it.
 
 mod beside; // rows of the layer above
+mod branches; // other branches of the own queue, and who wrote them
 mod claim;
 mod disk; // the file under it
 mod error;
 mod follows;
+mod mark; // whether this lies where it lay
 mod own;
 mod reader_store;
+mod rebuild; // the own tables made anew
 mod rows;
 mod sealed; // what the owner signed, byte for byte
 mod tables;
 
 pub(crate) use beside::put_rows;
 pub use beside::{KeyAndValue, Row};
+pub(crate) use branches::{MergeRow, MergedReader, ReaderRow};
 pub(crate) use claim::{Claim, Claimed};
 pub use disk::StateFailure;
 pub use error::StateError;
 pub(crate) use follows::{About, FollowStep, FollowView};
 pub(crate) use own::{OwnStep, OwnView, Waiting, receipted, receipted_offset};
 pub(crate) use reader_store::FollowTables;
+pub(crate) use rebuild::Rebuilt;
 pub(crate) use rows::{HandedOut, LossRow, PendingRow};
 pub(crate) use sealed::SealedView;
 
@@ -34,7 +39,7 @@ use redb::{Database, Durability, ReadTransaction, ReadableDatabase, StorageBacke
 use disk::{Disk, Failures};
 
 /// Layout of the tables. A file with a higher number is refused by name; an older one is migrated at opening.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The durable state of one node. Clones are handles to the same one.
 #[derive(Clone)]
@@ -42,6 +47,8 @@ pub struct State {
     database: Arc<Database>,
     claims: Arc<claim::Claims>,
     failures: Failures,
+    /// Where the mark lies; `None` in memory.
+    mark: Option<Arc<Path>>,
 }
 
 /// What redb may keep in memory, bytes.
@@ -61,7 +68,8 @@ impl State {
         if file.metadata()?.len() == 0 {
             return Err(StateError::Damaged(format!("{} is empty", path.display())));
         }
-        let state = Self::over(path, FileBackend::new(file).map_err(|error| StateError::opening(path, error))?)?;
+        let over = Self::over(path, FileBackend::new(file).map_err(|error| StateError::opening(path, error))?)?;
+        let state = Self { mark: Some(path.with_extension("mark").into()), ..over };
         state.check_format()?;
         Ok(state)
     }
@@ -84,7 +92,7 @@ impl State {
         // Checked whole: a page that rotted must be an error here and not a wrong number signed later.
         let opened = Database::builder().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create_with_backend(disk);
         let database = opened.map_err(|error| StateError::opening(path, error))?;
-        Ok(Self { database: Arc::new(database), claims: Arc::default(), failures })
+        Ok(Self { database: Arc::new(database), claims: Arc::default(), failures, mark: None })
     }
 
     /// Takes what only one task of this process may do; `None` if another one has it.
@@ -96,6 +104,7 @@ impl State {
         match self.read(tables::format)? {
             FORMAT => Ok(()),
             1 => tables::migrate_1(&self.database),
+            2 => tables::migrate_2(&self.database),
             found if found > FORMAT => Err(StateError::TooNew { found }),
             found => Err(StateError::Damaged(format!("there never was a format {found}"))),
         }

@@ -5,7 +5,7 @@ use tidings_core::writer::{OwnRecord, Writer};
 use tidings_core::{Cursor, Mutation, Object, RecordPath};
 use tidings_proto::{HeadNumber, Offset, Pseudonym, VerifyingKey};
 
-use super::{StateError, rows, tables};
+use super::{StateError, branches, rows, tables};
 
 /// A mutation that waits to be signed.
 #[derive(Clone, Debug)]
@@ -45,7 +45,8 @@ impl OwnView<'_> {
 
     pub(crate) fn cursor_of(&self, number: HeadNumber) -> Result<Option<Cursor>, StateError> {
         let table = self.0.open_table(tables::HEADS)?;
-        table.get(number.value())?.map(|row| Ok(Cursor::decode(row.value())?)).transpose()
+        let Some(row) = table.get(number.value())? else { return Ok(None) };
+        branches::head_cursor(row.value())
     }
 
     /// Number of the newest signed head; 0 before the first.
@@ -243,7 +244,7 @@ impl OwnStep<'_> {
         Ok(())
     }
 
-    /// A receipt is for its head and all before it.
+    /// A receipt, and that everything up to and including `through` has as many as it needs.
     pub(crate) fn put_receipt(&self, broker: &VerifyingKey, receipt: &[u8], through: HeadNumber) -> Result<(), StateError> {
         self.0.open_table(tables::RECEIPTS)?.insert(broker.bytes(), receipt)?;
         self.0.open_table(tables::UNRECEIPTED)?.retain_in(..=through.value(), |_, _| false)?;

@@ -6,10 +6,10 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
 use tidings_core::writer::OwnRecord;
-use tidings_core::{Cursor, Mutation, Object, RecordPath, attachment_hash};
+use tidings_core::{Mutation, Object, RecordPath, attachment_hash};
 use tidings_proto::{ContentHash, Epoch, HeadHash, HeadNumber, Offset};
 
-use super::{LossRow, OwnStep, OwnView, StateError, rows, tables};
+use super::{LossRow, OwnStep, OwnView, StateError, branches, rows, tables};
 
 /// Set while the access rows may name attachments that are not kept here.
 const RENEW: &str = "renew-access";
@@ -48,7 +48,7 @@ impl SealedView<'_> {
     pub(crate) fn history(&self, after: HeadNumber, newest: HeadNumber, limit: usize) -> Result<Vec<HeadHash>, StateError> {
         let Some(first) = after.next().filter(|first| *first < newest) else { return Ok(Vec::new()) };
         let heads = self.0.open_table(tables::HEADS)?;
-        heads.range(first.value()..newest.value())?.take(limit).map(|row| Ok(Cursor::decode(row?.1.value())?.head)).collect()
+        heads.range(first.value()..newest.value())?.take(limit).map(|row| branches::head_hash(row?.1.value())).collect()
     }
 
     /// The attachment of that hash, if it is kept.

@@ -13,13 +13,17 @@
 //! | `own/republish` | path | - (live records whose sealed entry is not kept here: they are sealed again) |
 //! | `own/attachments` | hash | grants and owner's copies that the access rows name |
 //! | `own/losses` | sequence | a broker that stood below its own receipt |
-//! | `own/heads` | head number | encoded cursor of that head |
+//! | `own/heads` | head number | encoded cursor of that head, or the hash alone of one that was recovered from elsewhere |
 //! | `own/outbox` | path | sequence, encoded mutation that is not signed yet |
 //! | `own/order` | sequence | path of the outbox row |
 //! | `own/unreceipted` | head number | encoded publish frame |
 //! | `own/receipts` | receipt key | newest signed receipt of that broker |
 //! | `own/acknowledgements` | pseudonym | newest signed acknowledgement |
 //! | `own/invitations` | pseudonym | invitation as one line |
+//! | `own/writers` | writer id | term up to which heads of it are known to be mine or were confirmed by a person |
+//! | `own/readers` | pseudonym | number of the head that made it a reader, 0 if unknown; number of the one that ended it, 0 if none did |
+//! | `own/merged` | head hash | place in `own/order` of the last row that its merge put there |
+//! | `own/merges` | sequence | what a merge came to |
 //! | `follow/about` | queue | name, owner, addresses, verdict |
 //! | `follow/reader` | queue | encoded `Reader` |
 //! | `follow/held`, `follow/aside` | queue, birth | held row |
@@ -55,6 +59,10 @@ pub(super) const UNRECEIPTED: Rows<u64> = Rows::new("own/unreceipted");
 pub(super) const RECEIPTS: Rows<Queue> = Rows::new("own/receipts");
 pub(super) const ACKNOWLEDGEMENTS: Rows<Queue> = Rows::new("own/acknowledgements");
 pub(super) const INVITATIONS: TableDefinition<'static, Queue, &str> = TableDefinition::new("own/invitations");
+pub(super) const WRITERS: TableDefinition<'static, &[u8; 16], u64> = TableDefinition::new("own/writers");
+pub(super) const READERS: TableDefinition<'static, Queue, (u64, u64)> = TableDefinition::new("own/readers");
+pub(super) const MERGED: TableDefinition<'static, Queue, u64> = TableDefinition::new("own/merged");
+pub(super) const MERGES: Rows<u64> = Rows::new("own/merges");
 
 /// Rows of the layer above: table and key to value.
 pub(super) const BESIDE: Rows<(&str, &[u8])> = Rows::new("beside");
@@ -82,6 +90,15 @@ pub(super) fn migrate_1(database: &Database) -> Result<(), StateError> {
     let transaction = database.begin_write()?;
     create_all(&transaction)?;
     super::sealed::begin_renewal(&transaction)?;
+    super::branches::know_own_writer(&transaction)?;
+    Ok(transaction.commit()?)
+}
+
+/// Brings a file of format 2 to this one: the tables it lacks, and its writer among those that are known.
+pub(super) fn migrate_2(database: &Database) -> Result<(), StateError> {
+    let transaction = database.begin_write()?;
+    create_all(&transaction)?;
+    super::branches::know_own_writer(&transaction)?;
     Ok(transaction.commit()?)
 }
 
@@ -110,7 +127,16 @@ fn create_own(transaction: &WriteTransaction) -> Result<(), StateError> {
     transaction.open_table(RECEIPTS)?;
     transaction.open_table(ACKNOWLEDGEMENTS)?;
     transaction.open_table(INVITATIONS)?;
+    transaction.open_table(WRITERS)?;
+    transaction.open_table(READERS)?;
+    transaction.open_table(MERGED)?;
+    transaction.open_table(MERGES)?;
     Ok(())
+}
+
+/// Makes again what a rebuild deleted.
+pub(super) fn reopen_own(transaction: &WriteTransaction) -> Result<(), StateError> {
+    create_own(transaction)
 }
 
 fn create_followed(transaction: &WriteTransaction) -> Result<(), StateError> {

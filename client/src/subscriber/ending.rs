@@ -11,6 +11,9 @@ use crate::backoff::chance;
 use crate::connection::ConnectionError;
 use crate::state::StateError;
 
+/// What is said where every address shows the closed head.
+const CLOSED: &str = "closed by its owner";
+
 /// Subscriptions begun again on one connection before another address is tried.
 const RESTARTS_MAX: u32 = 4;
 
@@ -37,6 +40,10 @@ impl Task {
             End::Verdict(finding) => self.found(*finding).await,
             End::Refused(refusal) => {
                 let (verdict, detail) = refused(&refusal);
+                // The branch that was being read stands there no more.
+                if refusal.code == RefusalCode::Conflict {
+                    return self.restart(&detail).await;
+                }
                 if verdict != Verdict::Denied {
                     return self.next_address(verdict, detail).await;
                 }
@@ -102,9 +109,15 @@ impl Task {
         match self.round.take() {
             // Reported with its evidence already.
             Some((verdict, _)) if accuses(verdict) => Ok(()),
+            Some((Verdict::UpToDate, detail)) => self.judge(Verdict::UpToDate, &detail, false).await,
             Some((verdict, detail)) => self.judge(verdict, &detail, true).await,
             None => Ok(()),
         }
+    }
+
+    /// What is held is the last head of a broker that the owner left, or of a queue that it ended: another address may know more. [P-13]
+    pub(super) async fn closed(&mut self) -> Result<(), StateError> {
+        self.next_address(Verdict::UpToDate, CLOSED.into()).await
     }
 
     /// Ends the subscription on this side.
@@ -139,6 +152,7 @@ fn refused(refusal: &Refusal) -> (Verdict, String) {
 /// Which reason is reported if several addresses fail for different ones.
 fn gravity(verdict: Verdict) -> u8 {
     match verdict {
+        Verdict::UpToDate => 0,
         Verdict::Offline => 1,
         Verdict::Stale => 2,
         Verdict::Denied => 3,

@@ -16,6 +16,16 @@ pub enum Event {
     CaughtUp(CaughtUp),
     /// The verdict changed.
     Verdict(VerdictReport),
+    /// The owner went on from an earlier head than the one held here, and what it signed since is verified. The changes that lead from
+    /// the one to the other come as [`Event::Changes`], deletes among them. [P-14]
+    Rewound {
+        /// What was held.
+        from: Cursor,
+        /// Records that are there no more, ascending; the first ones if they are many.
+        gone: Vec<RecordPath>,
+        /// How many are there no more.
+        gone_count: u64,
+    },
     /// A delta is on its way.
     Progress {
         /// Offset up to which it has come.

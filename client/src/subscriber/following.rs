@@ -311,6 +311,7 @@ fn merged(earlier: Option<Accepted>, mut accepted: Accepted) -> Accepted {
         accepted.bytes += earlier.bytes;
         accepted.changes += earlier.changes;
         accepted.caught_up |= earlier.caught_up;
+        accepted.rewound = accepted.rewound.or(earlier.rewound);
     }
     accepted
 }

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 
 use super::event::{CaughtUp, Event, VerdictReport, View};
 
-/// Events that wait; beyond that the oldest ones that accuse nobody go.
+/// Events that wait; beyond that the oldest ones go that neither accuse nor tell of a rewound queue.
 const EVENTS_MAX: usize = 64;
 
 /// What the application has not taken yet.
@@ -107,8 +107,9 @@ impl Inbox {
         self.changed.notify_waiters();
     }
 
-    pub(super) fn progress(&self, progress: Event) {
-        self.with(|inner| inner.push(progress));
+    /// Something happened that is no verdict.
+    pub(super) fn tell(&self, event: Event) {
+        self.with(|inner| inner.push(event));
         self.changed.notify_waiters();
     }
 
@@ -172,7 +173,10 @@ impl Inner {
             self.events.pop_back();
         }
         if self.events.len() >= EVENTS_MAX {
-            let dispensable = self.events.iter().position(|event| !matches!(event, Event::Verdict(report) if report.evidence.is_some()));
+            let dispensable = self.events.iter().position(|event| match event {
+                Event::Verdict(report) => report.evidence.is_none(),
+                event => !matches!(event, Event::Rewound { .. }),
+            });
             self.events.remove(dispensable.unwrap_or(0));
         }
         self.events.push_back(event);

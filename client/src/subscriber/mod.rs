@@ -112,12 +112,14 @@ impl Subscriber {
         state.read(|transaction| value_of(&FollowView(transaction), queue, path))
     }
 
-    /// Records at `prefix` and below it in the last verified state, ascending by path; an empty prefix or `/` is all.
+    /// Records at `prefix` and below it in the last verified state, ascending by path; an empty prefix or `/` is all. Reserved paths
+    /// are left out: they belong to the owner's programs. [P-5]
     pub fn values(state: &State, queue: &QueueId, prefix: &str) -> Result<Vec<FollowedValue>, StateError> {
         state.read(|transaction| {
             let view = FollowView(transaction);
             let paths = view.paths(queue, prefix.trim_end_matches('/'))?;
-            paths.iter().filter_map(|path| value_of(&view, queue, path).transpose()).collect()
+            let paths = paths.iter().filter(|path| !path.is_reserved());
+            paths.filter_map(|path| value_of(&view, queue, path).transpose()).collect()
         })
     }
 
@@ -144,12 +146,13 @@ impl Subscriber {
     pub fn start(state: State, key: impl Into<Arc<NodeKey>>, queue: QueueId, config: SubscriberConfig) -> Result<Self, FollowError> {
         let following = Following::open(state.clone(), key.into(), queue, config.evidence_dir.clone())?;
         let about = following.about()?;
-        let routes = route::routes(&about.addresses, &config);
+        let routes = route::routes(following.reader().locator(), &about.addresses, &config);
         let inbox = Arc::new(Inbox::new(following.first_report()?));
         let (acknowledged, acknowledged_here) = watch::channel(None);
         let (closing, closed) = oneshot::channel();
         let changes_max = config.changes_max.max(1);
-        let task = tokio::spawn(Task::new(following, config, routes, inbox.clone(), acknowledged_here).run(closed));
+        let task =
+            tokio::spawn(Task::new(following, config, (about.addresses.clone(), routes), inbox.clone(), acknowledged_here).run(closed));
         let handout = HandOut::new(state.clone(), queue);
         Ok(Self { state, queue, inbox, handout, changes_max, handing: None, reported: 0, acknowledged, closing, task })
     }

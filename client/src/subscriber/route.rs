@@ -21,11 +21,19 @@ pub(super) struct Route {
     pub(super) is_storage: bool,
 }
 
-/// All ways, in the order in which they are tried.
-pub(super) fn routes(addresses: &[String], config: &SubscriberConfig) -> Vec<Route> {
+/// All ways, in the order in which they are tried: the brokers that the owner's newest grant names, those of the invitation, the
+/// storage. [P-13]
+pub(super) fn routes(locator: &str, addresses: &[String], config: &SubscriberConfig) -> Vec<Route> {
     // An address that this build cannot read is no reason to leave the others.
-    let addresses = addresses.iter().filter_map(|address| address.parse::<BrokerAddress>().ok());
-    let brokers = addresses.map(|address| Route { name: address.to_string(), address, dial: config.dial.clone(), is_storage: false });
+    let invited = addresses.iter().filter_map(|address| address.parse::<BrokerAddress>().ok());
+    let mut brokers: Vec<BrokerAddress> = Vec::new();
+    for address in named(locator).chain(invited) {
+        if !brokers.contains(&address) {
+            brokers.push(address);
+        }
+    }
+    let brokers = brokers.into_iter();
+    let brokers = brokers.map(|address| Route { name: address.to_string(), address, dial: config.dial.clone(), is_storage: false });
     let storage = config.storage.iter().map(|dial| Route {
         name: STORAGE.into(),
         address: BrokerAddress { host: "storage".into(), port: 1, pin: None, receipt: None },
@@ -33,4 +41,9 @@ pub(super) fn routes(addresses: &[String], config: &SubscriberConfig) -> Vec<Rou
         is_storage: true,
     });
     brokers.chain(storage).collect()
+}
+
+/// Brokers in the locator of a grant, best first.
+pub(super) fn named(locator: &str) -> impl Iterator<Item = BrokerAddress> {
+    locator.split(' ').filter(|place| place.starts_with("tidings://")).filter_map(|place| place.parse().ok())
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidings_core::Cursor;
-use tidings_core::reader::{Accepted, Verdict};
+use tidings_core::reader::{Accepted, Rewound, Verdict};
 use tidings_proto::{Reply, Request};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -16,7 +16,7 @@ use super::following::Following;
 use super::inbox::Inbox;
 use super::line::{Line, LineEvent};
 use super::probe::Probe;
-use super::route::Route;
+use super::route::{Route, named, routes};
 use super::standing::{Deadlines, Delta};
 use super::witness::SecondOpinion;
 use crate::backoff::Backoff;
@@ -29,6 +29,8 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 pub(super) struct Task {
     following: Arc<Mutex<Following>>,
     pub(super) config: SubscriberConfig,
+    /// Brokers that the invitation names.
+    invited: Vec<String>,
     pub(super) routes: Vec<Route>,
     pub(super) inbox: Arc<Inbox>,
     /// What the application has made durable.
@@ -54,7 +56,7 @@ impl Task {
     pub(super) fn new(
         following: Following,
         config: SubscriberConfig,
-        routes: Vec<Route>,
+        (invited, routes): (Vec<String>, Vec<Route>),
         inbox: Arc<Inbox>,
         acknowledged: watch::Receiver<Option<Cursor>>,
     ) -> Self {
@@ -64,6 +66,7 @@ impl Task {
             following,
             config,
             probe: Probe::new(&routes),
+            invited,
             routes,
             inbox,
             acknowledged,
@@ -220,22 +223,24 @@ impl Task {
             }
         }
         let now = (self.config.clock)();
-        let (outcome, progress, delta) = self
+        let (outcome, progress, delta, locator) = self
             .step(move |following| {
-                let before = following.reader().mark();
+                let (before, named) = (following.reader().mark(), following.reader().locator().to_owned());
                 let outcome = following.take(frames, now);
                 let moved = following.reader().mark() != before;
-                (outcome, progress(following), Delta::of(following.reader(), moved))
+                let locator = Some(following.reader().locator()).filter(|locator| *locator != named).map(str::to_owned);
+                (outcome, progress(following), Delta::of(following.reader(), moved), locator)
             })
             .await?;
         let outcome = outcome?;
+        let moves = locator.is_some_and(|locator| self.take_locator(&locator));
         self.deadlines.expect_more(&delta);
         self.opinion.shown(delta.announced);
         match (outcome.accepted, progress) {
             (Some(accepted), _) => {
                 if !self.caught_up {
                     // However few steps it took, a catch-up that carried something shows its end.
-                    self.inbox.progress(whole(&accepted));
+                    self.inbox.tell(whole(&accepted));
                 }
                 self.accepted(accepted).await?;
             }
@@ -244,7 +249,7 @@ impl Task {
                 if outcome.end.is_none() && self.deadlines.silent_at.is_some() {
                     self.judge(Verdict::CatchingUp, "", false).await?;
                 }
-                self.inbox.progress(progress);
+                self.inbox.tell(progress);
             }
             (None, _) => {}
         }
@@ -262,6 +267,10 @@ impl Task {
         }
         match (outcome.end, lost) {
             (Some(end), _) => self.ended(end).await,
+            (None, _) if moves && matches!(self.line, Line::Up(_)) => {
+                self.leave();
+                self.dial(0).await
+            }
             (None, Some(error)) => {
                 let (verdict, detail) = unreached(&error);
                 self.next_address(verdict, detail).await
@@ -278,6 +287,12 @@ impl Task {
             as_of: accepted.signed_at,
         });
         self.inbox.accepted(accepted.changes > 0, caught_up);
+        if let Some(Rewound { from, gone, gone_count }) = accepted.rewound {
+            self.inbox.tell(Event::Rewound { from, gone, gone_count });
+        }
+        if caught_up.is_some() && accepted.closed {
+            return self.closed().await;
+        }
         if caught_up.is_some() {
             self.backoff.succeeded();
             self.caught_up = true;
@@ -288,6 +303,17 @@ impl Task {
             self.judge_view().await?;
         }
         Ok(())
+    }
+
+    /// The owner names other brokers from now on. True if one of those is to be gone to at once.
+    fn take_locator(&mut self, locator: &str) -> bool {
+        let here = self.route().map(|route| route.address.clone());
+        self.routes = routes(locator, &self.invited, &self.config);
+        self.probe = Probe::new(&self.routes);
+        let at = self.routes.iter().position(|route| Some(&route.address) == here.as_ref());
+        self.at = at.unwrap_or(self.routes.len());
+        let mut named = named(locator).peekable();
+        named.peek().is_some() && !named.any(|address| Some(&address) == here.as_ref())
     }
 
     pub(super) async fn judge(&mut self, verdict: Verdict, detail: &str, blocks: bool) -> Result<(), StateError> {

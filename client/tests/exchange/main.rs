@@ -1,11 +1,14 @@
 //! Publisher and subscriber against a scripted broker in the same process.
 
 mod follow;
+mod moves;
 mod owner;
+mod owners;
 mod peer;
 mod publish;
 mod pulses;
 mod storage;
+mod vault;
 
 use std::time::Duration;
 

@@ -17,7 +17,7 @@ const TABLE: &str = "test/rows";
 
 fn nowhere() -> Publisher {
     let mut config = PublisherConfig::new(Arc::new(Nowhere), vec![Peer::address(1)]);
-    config.grant_wait = Duration::ZERO;
+    (config.grant_wait, config.compare_wait) = (Duration::ZERO, Duration::ZERO);
     Publisher::open(memory(), owner_key(), config).expect("opened")
 }
 

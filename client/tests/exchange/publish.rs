@@ -115,7 +115,7 @@ async fn nothing_is_published_over_a_head_that_this_node_never_signed() {
     let lost = memory();
     let publisher = publisher(&lost, &peer);
     publisher.write(vec![put("/b", "1")]).await.expect("written");
-    broker_is(&publisher, 0, BrokerState::UnknownHead).await;
+    broker_is(&publisher, 0, BrokerState::Conflict).await;
     assert_eq!(peer.look(|queue| queue.publishes.len()), 1);
     assert_eq!(publisher.status().expect("read").unsigned, 1);
 }
@@ -142,7 +142,8 @@ async fn the_next_broker_is_used_when_the_first_is_away() {
     let (state, away, there) = (memory(), Peer::new(), Peer::new());
     away.set(|queue| queue.away = true);
     let dial = Arc::new(Peers(vec![(1, away), (2, there.clone())]));
-    let config = PublisherConfig::new(dial, vec![Peer::address(1), Peer::address(2)]);
+    let mut config = PublisherConfig::new(dial, vec![Peer::address(1), Peer::address(2)]);
+    config.compare_wait = Duration::ZERO;
     let publisher = Publisher::open(state, owner_key(), config).expect("opened");
     published(&publisher, &[put("/a", "1")]).await;
     let states: Vec<_> = publisher.status().expect("read").brokers.into_iter().map(|broker| broker.state).collect();
@@ -163,7 +164,7 @@ async fn a_refusal_is_shown_and_loses_nothing() {
 #[tokio::test]
 async fn a_grant_without_a_broker_is_saved_and_gives_the_invitation() {
     let mut config = PublisherConfig::new(Arc::new(Nowhere), vec![Peer::address(1)]);
-    config.grant_wait = Duration::ZERO;
+    (config.grant_wait, config.compare_wait) = (Duration::ZERO, Duration::ZERO);
     let publisher = Publisher::open(memory(), owner_key(), config).expect("opened");
     let saved = publisher.grant(reader_key().card(), "reader".into()).await;
     assert!(matches!(saved, Err(GrantFailure::Saved { invitation }) if Invitation::parse(&invitation).is_ok()));

@@ -1,17 +1,16 @@
 //! From a contradiction to a verdict. [P-14]
 
 use bytes::Bytes;
+use tidings_proto::Birth;
 use tidings_proto::caps::TEXT_BYTES_MAX;
-use tidings_proto::{Birth, Offset};
 
 use super::store::PAGE;
 use super::verdict::EVIDENCE_ENTRIES_MAX;
 use super::{Evidence, Fault, Finding, Reader, ReaderStore, Staging, Step, Verdict};
-use crate::cursor::Cursor;
 use crate::head::SignedHead;
 use crate::set_hash::{SetHash, SetKind};
 
-type Leaf = Option<([u8; 32], Vec<[u8; 32]>)>;
+pub(super) type Leaf = Option<([u8; 32], Vec<[u8; 32]>)>;
 
 /// What is to be kept as evidence.
 struct Found {
@@ -159,25 +158,10 @@ impl Reader {
 
     /// The own state is damaged: set it aside, read again from zero, give the net difference once that is verified.
     ///
-    /// The highest rank seen stays: damage must not let an older head in. The verified head stays as an ancestor: damage must
-    /// not make a fork look like a beginning.
-    ///
     /// Also for a caller whose store finds a row that cannot be read any more.
     pub fn rebuild<S: ReaderStore>(&mut self, store: &mut S) -> Result<Step, S::Error> {
-        if !self.rebuilding {
-            store.set_aside()?;
-        }
-        self.rebuilding = true;
-        self.cursor = Cursor::start(&self.queue);
-        // What of it the owner did not sign proves nothing.
-        let verified = self.head.take().filter(|head| head.verify(&self.descriptor.signing_key).is_ok());
-        self.ancestor = verified.or(self.ancestor.take());
-        self.live = SetHash::new(SetKind::Live);
-        self.live_count = 0;
-        self.attempt = None;
-        self.suspect = None;
-        store.clear_staged()?;
-        self.staging = Staging { position: Offset::ZERO, stamp: self.staging.stamp, floor: None };
+        self.damaged = true;
+        self.read_from_zero(store)?;
         Ok(Step::LocalDamage)
     }
 }

@@ -42,7 +42,7 @@ impl Reader {
     /// `base` is the verified head, also while the set that it signs is read again.
     fn first_head<S: ReaderStore>(&mut self, head: SignedHead, announce: &Announce, base: Cursor, store: &mut S) -> Result<Step, S::Error> {
         // An older signed head is no lie: the broker may have been restored, or lag. [P-14]
-        if head.rank() < self.cursor.rank.max(self.staging.stamp) {
+        if head.rank() < self.rank_before().max(self.staging.stamp) {
             return Ok(Step::Behind);
         }
         match descent(&head, &base, announce) {
@@ -57,17 +57,17 @@ impl Reader {
             ),
             Descent::Other(leaf) => {
                 let detail = "the owner went on from before the verified head, in a higher term";
-                self.accuse(Verdict::Rewound, detail, &head, Some((leaf, announce.proof.clone())), store)
+                self.rewind(detail, head, Some((leaf, announce.proof.clone())), store)
             }
             Descent::Below => {
                 let detail = "the owner's history ends below the verified head, in a higher term";
-                self.accuse(Verdict::Rewound, detail, &head, None, store)
+                self.rewind(detail, head, None, store)
             }
         }
     }
 
-    fn adopt_first<S: ReaderStore>(&mut self, head: SignedHead, store: &mut S) -> Result<Step, S::Error> {
-        if head.rank().term > self.staging.stamp.term && self.staging.position > self.cursor.offset {
+    pub(super) fn adopt_first<S: ReaderStore>(&mut self, head: SignedHead, store: &mut S) -> Result<Step, S::Error> {
+        if self.staging.position > self.cursor.offset && !self.staging_goes_on_in(&head) {
             // What was staged may stand in a branch that the higher term replaced. [P-13]
             self.drop_staging(store)?;
             self.staging.stamp = head.rank();

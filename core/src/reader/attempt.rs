@@ -26,6 +26,8 @@ pub(super) struct Attempt {
     /// Held rows that a bitmap showed to be gone; they leave when a head is accepted.
     pub(super) dropped: BTreeSet<Birth>,
     pub(super) bitmap: BitmapState,
+    /// The branch announced here does not descend from what was set aside. [P-14]
+    pub(super) lacks_ancestor: bool,
     /// Entries and bytes streamed since the last accepted head.
     pub(super) entries: u64,
     pub(super) bytes: u64,
@@ -50,6 +52,7 @@ impl Attempt {
             bitmap_floor: Offset::ZERO,
             dropped: BTreeSet::new(),
             bitmap: BitmapState::Idle,
+            lacks_ancestor: false,
             entries: 0,
             bytes: 0,
         }

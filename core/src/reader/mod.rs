@@ -15,6 +15,7 @@ mod fault;
 mod memory;
 mod pulse;
 mod reopen;
+mod rewind;
 mod settle;
 mod state;
 mod store;
@@ -24,6 +25,7 @@ pub use change::{Change, ChangeKind, Handed};
 pub use fault::Fault;
 pub use memory::MemoryReaderStore;
 pub use pulse::{PULSE_FUTURE_MAX, PulseTaken};
+pub use rewind::{REWOUND_GONE_MAX, Rewound};
 pub use store::{HeldKind, HeldRow, ReaderStore, StagedRow};
 pub use verdict::{EVIDENCE_ENTRIES_MAX, Evidence, Finding, Verdict};
 
@@ -59,8 +61,12 @@ pub struct Reader {
     staging: Staging,
     /// The held set was set aside and is read again from zero.
     rebuilding: bool,
-    /// The verified head from before the held set was set aside: what is read again must descend from it. [P-14]
+    /// The verified head from before the held set was set aside: what is read again must descend from it, or be of a higher term. [P-14]
     ancestor: Option<SignedHead>,
+    /// A head of a higher term was seen that does not descend from the ancestor: such a branch is read. [P-14]
+    rewinding: bool,
+    /// The set aside is not all that the application saw: rows of it were damaged.
+    damaged: bool,
     pulse: Option<LastPulse>,
     /// A broker contradicted itself once; the next contradiction from it is a verdict.
     suspect: Option<String>,
@@ -94,7 +100,7 @@ pub enum Step {
     Restart(Fault),
     /// The reader's own state did not match its own head. It reads again from zero; nobody is accused. [P-14]
     LocalDamage,
-    /// A verdict with its evidence. End the subscription.
+    /// A verdict with its evidence. End the subscription. After [`Verdict::Rewound`] subscribe again: the other branch is read from zero.
     Verdict(Box<Finding>),
 }
 
@@ -122,6 +128,10 @@ pub struct Accepted {
     pub bytes: u64,
     /// Records whose state changed for the application.
     pub changes: u64,
+    /// The head does not descend from the one that was held: what became of that.
+    pub rewound: Option<Rewound>,
+    /// It is the last head of a broker that the owner leaves: another one has the queue. [P-13]
+    pub closed: bool,
 }
 
 impl Reader {
@@ -145,6 +155,8 @@ impl Reader {
             staging: Staging::default(),
             rebuilding: false,
             ancestor: None,
+            rewinding: false,
+            damaged: false,
             pulse: None,
             suspect: None,
             attempt: None,
@@ -174,7 +186,7 @@ impl Reader {
     pub fn on_grant<S: ReaderStore>(&mut self, grant: &[u8], key: &NodeKey, store: &mut S) -> Result<Step, S::Error> {
         match Grant::open(grant, key, &self.descriptor) {
             // An old one again: it would bring back secrets and a locator that are no longer the owner's.
-            Ok(opened) if opened.seed == *self.seed && self.newest_epoch() > Some(opened.epoch) => Ok(Step::Continue),
+            Ok(opened) if opened.seed == *self.seed && self.verified_epoch() > Some(opened.epoch) => Ok(Step::Continue),
             Ok(opened) if opened.seed == *self.seed => {
                 self.grant = attachment_hash(grant);
                 self.take_grant(&opened);
@@ -243,8 +255,9 @@ impl Reader {
         self.attempt.as_ref()?.head().map(SignedHead::rank)
     }
 
-    fn newest_epoch(&self) -> Option<tidings_proto::Epoch> {
-        self.secrets.last().map(|secret| secret.epoch)
+    /// What is verified counts and not what is held: a grant of a branch that was given up could have brought higher epochs.
+    fn verified_epoch(&self) -> Option<tidings_proto::Epoch> {
+        self.head.as_ref().map(|head| head.head().epoch)
     }
 
     /// Whether the broker owes something: a first head, the entries of one that it announced, or a bitmap.
@@ -268,8 +281,10 @@ impl Reader {
         if let Some(head) = floor.filter(|head| head.verify(&self.descriptor.signing_key).is_ok() && head.head().queue == self.queue) {
             self.staging.stamp = self.staging.stamp.max(head.rank());
         }
-        let listed = |epoch| self.head.as_ref().is_some_and(|head| head.head().epochs.iter().any(|listed| listed.epoch == epoch));
-        self.secrets.retain(|secret| listed(secret.epoch));
+        // The newest grant replaces all but what a verified head commits to: in another branch another secret has the same epoch, and
+        // a grant of a branch that was given up may have been sent again.
+        let (queue, head) = (&self.queue, self.head.as_ref());
+        self.secrets.retain(|secret| head.is_some_and(|head| head.head().commits_to(secret, queue)));
         for secret in &grant.secrets {
             if !self.secrets.iter().any(|known| known.epoch == secret.epoch) {
                 self.secrets.push(secret.clone());

@@ -42,7 +42,8 @@ impl Reader {
         let horizon = after(now, PULSE_FUTURE_MAX);
         // A replayed pulse must not bring back a promise, nor one from the future make all later ones void.
         let is_void = pulse.queue != self.queue
-            || pulse.rank.term < self.cursor.rank.term
+            // While another branch is read, the one that was given up says nothing any more.
+            || pulse.rank.term < if self.rewinding { self.staging.stamp.term } else { self.rank_before().term }
             || pulse.time > horizon
             || self.pulse.is_some_and(|last| pulse.time <= last.time);
         if is_void {
@@ -68,9 +69,9 @@ impl Reader {
     }
 
     /// When the verified head was the owner's newest, by the owner's clock: at its signing, or later if a pulse says so; 0 if
-    /// none is verified.
+    /// none is verified. While the set is read again from zero, that of the head before: the application has its set.
     pub fn as_of(&self) -> Timestamp {
-        let signed = self.head.as_ref().map_or(Timestamp::ZERO, |head| head.head().time);
+        let signed = self.head.as_ref().or(self.ancestor.as_ref()).map_or(Timestamp::ZERO, |head| head.head().time);
         let confirmed = self.pulse.filter(|pulse| pulse.rank == self.cursor.rank && pulse.head == self.cursor.head);
         confirmed.map_or(signed, |pulse| pulse.time.max(signed))
     }

@@ -21,7 +21,7 @@ impl Reader {
                 (true, _) => Some(ChangeKind::Update),
                 (false, _) => Some(ChangeKind::Create),
             };
-            if let Some(kind) = kind {
+            if let Some(kind) = kind.filter(|_| !path.is_reserved()) {
                 store.change(Change { path, kind, term: read.term, offset: read.offset, mutation: read.bytes.clone() })?;
             }
             store.put_held(read)?;

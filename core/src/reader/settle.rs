@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use tidings_proto::{Birth, Offset};
+use tidings_proto::{Birth, EntryDigest, Offset};
 
 use super::attempt::BitmapState;
 use super::change::{Change, ChangeKind};
+use super::rewind::REWOUND_GONE_MAX;
 use super::store::PAGE;
-use super::{Accepted, Fault, HeldKind, HeldRow, Reader, ReaderStore, StagedRow, Staging, Step};
+use super::{Accepted, Fault, HeldKind, HeldRow, Reader, ReaderStore, Rewound, StagedRow, Staging, Step};
 use crate::codec::Object;
 use crate::entry::Entry;
 use crate::epoch::EpochSecret;
-use crate::head::{Head, SignedHead};
+use crate::head::{Head, QueueState, SignedHead};
 use crate::mutation::Operation;
 use crate::path::RecordPath;
 use crate::seal::open;
@@ -25,8 +26,18 @@ struct Settled {
     gone: BTreeSet<Birth>,
 }
 
-/// What the application saw of each record that a delta touches: offset, and whether there was a value.
-type Before = BTreeMap<RecordPath, Option<(Offset, bool)>>;
+/// What is told to the application.
+#[derive(Default)]
+struct Told {
+    changes: u64,
+    /// Deletes, the first of them.
+    gone: Vec<RecordPath>,
+    gone_count: u64,
+}
+
+/// What the application saw of each record that a delta touches: the entry, and whether there was a value. Not its offset: in another
+/// branch another entry has the same.
+type Before = BTreeMap<RecordPath, Option<(EntryDigest, bool)>>;
 
 impl Reader {
     /// The stream reached the newest offset at the announced head.
@@ -40,8 +51,9 @@ impl Reader {
         if !self.holds_secrets(head.head(), store)? {
             return self.contradiction(Fault::GrantMissing, store);
         }
-        let changes = self.apply(&head, &settled.gone, store)?;
-        Ok(Step::Accepted(self.move_to(head, settled, changes)))
+        let told = self.apply(&head, &settled.gone, store)?;
+        let rewound = self.rewound(told.gone, told.gone_count);
+        Ok(Step::Accepted(self.move_to(head, settled, told.changes, rewound)))
     }
 
     /// A floor above the witness may have purged what is held or staged; so may one that passes a row whose kind is not known.
@@ -130,8 +142,8 @@ impl Reader {
         self.secrets.iter().find(|secret| secret.epoch == epoch)
     }
 
-    /// Writes the verified set to the store, and the net change of each record. Gives the number of changes.
-    fn apply<S: ReaderStore>(&self, head: &SignedHead, gone: &BTreeSet<Birth>, store: &mut S) -> Result<u64, S::Error> {
+    /// Writes the verified set to the store, and the net change of each record.
+    fn apply<S: ReaderStore>(&self, head: &SignedHead, gone: &BTreeSet<Birth>, store: &mut S) -> Result<Told, S::Error> {
         let mut before = Before::new();
         for birth in gone {
             if let Some(row) = store.held(*birth)? {
@@ -166,7 +178,7 @@ impl Reader {
         let Some(path) = path.as_ref().filter(|path| !before.contains_key(path)) else { return Ok(()) };
         let row = if self.rebuilding { store.aside(path)? } else { store.winner(path)? };
         // Of a record that is quarantined the application has what it saw before.
-        before.insert(path.clone(), row.map(|row| (row.offset, row.kind != HeldKind::Tombstone)));
+        before.insert(path.clone(), row.map(|row| (row.digest, row.kind != HeldKind::Tombstone)));
         Ok(())
     }
 
@@ -187,7 +199,7 @@ impl Reader {
         }
     }
 
-    fn move_to(&mut self, head: SignedHead, settled: Settled, changes: u64) -> Accepted {
+    fn move_to(&mut self, head: SignedHead, settled: Settled, changes: u64, rewound: Option<Rewound>) -> Accepted {
         let cursor = head.cursor();
         self.cursor = cursor;
         self.live = settled.live;
@@ -195,7 +207,7 @@ impl Reader {
         self.secrets
             .retain(|secret| head.head().epochs.iter().any(|listed| listed.epoch == secret.epoch) || secret.epoch > head.head().epoch);
         self.staging = Staging { position: cursor.offset, stamp: self.staging.stamp, floor: Some(head.head().floor) };
-        self.rebuilding = false;
+        (self.rebuilding, self.rewinding, self.damaged) = (false, false, false);
         self.ancestor = None;
         self.suspect = None;
         let signed_at = head.head().time;
@@ -204,11 +216,13 @@ impl Reader {
             (entries, bytes) = (std::mem::take(&mut attempt.entries), std::mem::take(&mut attempt.bytes));
             caught_up = attempt.first().is_some_and(|first| cursor.rank >= first.rank());
             attempt.dropped.clear();
+            attempt.lacks_ancestor = false;
             // Whatever is staged from now on was read at this head or a newer one. [P-12]
             attempt.witness = if self.live_count > 0 { cursor.offset } else { head.head().floor };
         }
+        let closed = head.head().state == QueueState::Closed;
         self.head = Some(head);
-        Accepted { cursor, signed_at, caught_up, entries, bytes, changes }
+        Accepted { cursor, signed_at, caught_up, entries, bytes, changes, rewound, closed }
     }
 
     pub(super) fn floor(&self) -> Offset {
@@ -217,27 +231,39 @@ impl Reader {
 }
 
 impl Reader {
-    /// Compares what the application saw with what it sees now.
-    fn hand_out<S: ReaderStore>(&self, before: Before, head: &SignedHead, store: &mut S) -> Result<u64, S::Error> {
-        let mut changes = 0;
-        for (path, before) in before {
+    /// Compares what the application saw with what it sees now. What belongs to the owner's programs it never sees. [P-5]
+    fn hand_out<S: ReaderStore>(&self, before: Before, head: &SignedHead, store: &mut S) -> Result<Told, S::Error> {
+        let mut told = Told::default();
+        for (path, before) in before.into_iter().filter(|(path, _)| !path.is_reserved()) {
             let now = store.winner(&path)?;
             // What the application saw of a record may be lost with the damage: what is deleted now is said once more.
             let deleted = now.as_ref().is_some_and(|row| row.kind == HeldKind::Tombstone);
-            let lost = self.rebuilding && before.is_none() && deleted;
-            let before = if lost { Some((Offset::ZERO, true)) } else { before };
+            let lost = self.damaged && before.is_none() && deleted;
+            let before = if lost { Some((EntryDigest::ZERO, true)) } else { before };
             if let Some(change) = net_change(path, before, now, head) {
+                told.add(&change, lost);
                 store.change(change)?;
-                changes += 1;
             }
         }
-        Ok(changes)
+        Ok(told)
     }
 }
 
-fn net_change(path: RecordPath, before: Option<(Offset, bool)>, now: Option<HeldRow>, head: &SignedHead) -> Option<Change> {
+impl Told {
+    fn add(&mut self, change: &Change, lost: bool) {
+        self.changes += 1;
+        if change.kind == ChangeKind::Delete && !lost {
+            self.gone_count += 1;
+            if self.gone.len() < REWOUND_GONE_MAX {
+                self.gone.push(change.path.clone());
+            }
+        }
+    }
+}
+
+fn net_change(path: RecordPath, before: Option<(EntryDigest, bool)>, now: Option<HeldRow>, head: &SignedHead) -> Option<Change> {
     let existed = before.is_some_and(|(_, existed)| existed);
-    let same = before.map(|(offset, _)| offset) == now.as_ref().map(|row| row.offset);
+    let same = before.map(|(entry, _)| entry) == now.as_ref().map(|row| row.digest);
     let kind = match (existed, now.as_ref().map(|row| row.kind)) {
         // Not readable is not gone: the application keeps what it has until there is something to tell. [P-20]
         (_, Some(HeldKind::Quarantined)) => return None,

@@ -1,4 +1,5 @@
-//! The reader as one durable row, of version 2. Rows of version 1 open too: they end before the ancestor and the pulse.
+//! The reader as one durable row, of version 3. Older rows open too: those of version 2 end before what is known about a rewind, those
+//! of version 1 before the ancestor and the pulse.
 
 use tidings_proto::caps::{ATTACHMENT_BYTES_MAX, HEAD_BYTES_MAX, HEAD_EPOCHS_MAX, LOCATOR_BYTES_MAX};
 use tidings_proto::{HeadRank, Offset};
@@ -13,7 +14,9 @@ use crate::queue::QueueDescriptor;
 use crate::set_hash::{SetHash, SetKind};
 
 /// Version of rows written by this build.
-const ROW_VERSION: u8 = 2;
+const ROW_VERSION: u8 = 3;
+/// Rows that end before what is known about a rewind.
+const BEFORE_REWINDS: u8 = 2;
 
 /// Holds secrets (pseudonym seed, epoch secrets): kept as private as the node key. What one connection is about is not kept.
 impl Object for Reader {
@@ -43,6 +46,8 @@ impl Object for Reader {
             out.timestamp(pulse.time);
             out.timestamp(pulse.next);
         }
+        out.u8(u8::from(self.rewinding));
+        out.u8(u8::from(self.damaged));
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -55,20 +60,29 @@ impl Object for Reader {
     fn decode_in(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
         match input.u8("version")? {
             ROW_VERSION => Self::read(input),
+            BEFORE_REWINDS => read_second(input),
             VERSION => read_first(input),
             found => Err(DecodeError::TooNew { object: Self::NAME, found }),
         }
     }
 
     fn read(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        let mut reader = read_first(input)?;
-        reader.ancestor = read_head(input, "ancestor")?;
-        if input.count(1, "pulse")? == 1 {
-            let (rank, head) = (input.rank()?, input.head_hash()?);
-            reader.pulse = Some(LastPulse { rank, head, time: input.timestamp()?, next: input.timestamp()? });
-        }
+        let mut reader = read_second(input)?;
+        reader.rewinding = flag(input, "rewinding")?;
+        reader.damaged = flag(input, "damaged")?;
         Ok(reader)
     }
+}
+
+/// The fields that rows have from version 2 on.
+fn read_second(input: &mut Decoder<'_>) -> Result<Reader, DecodeError> {
+    let mut reader = read_first(input)?;
+    reader.ancestor = read_head(input, "ancestor")?;
+    if input.count(1, "pulse")? == 1 {
+        let (rank, head) = (input.rank()?, input.head_hash()?);
+        reader.pulse = Some(LastPulse { rank, head, time: input.timestamp()?, next: input.timestamp()? });
+    }
+    Ok(reader)
 }
 
 /// The fields that rows of every version have.
@@ -82,6 +96,8 @@ fn read_first(input: &mut Decoder<'_>) -> Result<Reader, DecodeError> {
     let locator = input.text(LOCATOR_BYTES_MAX, "locator")?.to_owned();
     let cursor = Cursor::decode(input.bytes(HEAD_BYTES_MAX, "cursor")?)?;
     let head = read_head(input, "head")?;
+    let (live, live_count) = (SetHash::from_state(SetKind::Live, &input.array("live set")?), input.u64("live count")?);
+    let (staging, rebuilding) = (read_staging(input)?, flag(input, "rebuilding")?);
     Ok(Reader {
         queue: descriptor.id(),
         descriptor,
@@ -91,11 +107,14 @@ fn read_first(input: &mut Decoder<'_>) -> Result<Reader, DecodeError> {
         locator,
         cursor,
         head,
-        live: SetHash::from_state(SetKind::Live, &input.array("live set")?),
-        live_count: input.u64("live count")?,
-        staging: read_staging(input)?,
-        rebuilding: flag(input, "rebuilding")?,
+        live,
+        live_count,
+        staging,
+        rebuilding,
         ancestor: None,
+        rewinding: false,
+        // Nothing else was a reason to read again.
+        damaged: rebuilding,
         pulse: None,
         suspect: None,
         attempt: None,

@@ -83,12 +83,13 @@ impl Writer {
     ) -> Result<AccessEffect, WriterError> {
         let mut effect = AccessEffect::default();
         let owner_joins = self.readers.is_empty();
-        if !owner_joins && change.add.is_empty() && change.remove.is_empty() && !change.rotate {
+        let rotates = change.rotate || !change.remove.is_empty() || self.keys_are_due();
+        if !owner_joins && change.add.is_empty() && !rotates {
             return Ok(effect);
         }
         let mut readers = self.readers.as_ref().clone();
         self.remove_readers(&mut readers, &change.remove, &mut effect)?;
-        if change.rotate || !change.remove.is_empty() {
+        if rotates {
             self.begin_epoch(entropy)?;
             let mut grant = self.grant_again(&change.locator);
             for reader in &mut readers {
@@ -109,7 +110,7 @@ impl Writer {
         Ok(effect)
     }
 
-    /// Seals the grants and copies of `whom` anew, under the epochs there are.
+    /// Seals the grants and copies of `whom` anew, under the epochs there are; all grants if a new epoch is due.
     pub(super) fn renew_access(
         &mut self,
         key: &NodeKey,
@@ -119,10 +120,20 @@ impl Writer {
     ) -> Result<AccessEffect, WriterError> {
         let mut effect = AccessEffect::default();
         let mut readers = self.readers.as_ref().clone();
+        let mut whom: BTreeSet<Pseudonym> = whom.iter().copied().collect();
+        let all = self.keys_are_due();
+        if all {
+            self.begin_epoch(entropy)?;
+        }
         let mut grant = self.grant_again(locator);
-        for pseudonym in whom {
-            let at = readers.binary_search_by_key(pseudonym, |reader| reader.row.pseudonym).map_err(|_| WriterError::NoSuchReader)?;
-            self.seal_again(key, &mut readers[at], &mut grant, Copies::Renewed, entropy, &mut effect)?;
+        for reader in &mut readers {
+            let copies = if whom.remove(&reader.row.pseudonym) { Copies::Renewed } else { Copies::Kept };
+            if all || copies == Copies::Renewed {
+                self.seal_again(key, reader, &mut grant, copies, entropy, &mut effect)?;
+            }
+        }
+        if !whom.is_empty() {
+            return Err(WriterError::NoSuchReader);
         }
         self.readers = Arc::new(readers);
         effect.sort();
@@ -168,7 +179,7 @@ impl Writer {
 
     /// A new secret; entries signed from now on are out of reach of whoever was removed.
     fn begin_epoch(&mut self, entropy: &mut Entropy) -> Result<(), WriterError> {
-        let next = self.current().epoch.next().ok_or(WriterError::EpochsFull)?;
+        let next = self.next_epoch(entropy)?;
         self.epochs.retain(|used| used.live > 0);
         if self.epochs.len() >= HEAD_EPOCHS_MAX {
             return Err(WriterError::EpochsFull);

@@ -8,9 +8,12 @@ mod access;
 mod request;
 mod sign;
 mod state;
+mod term;
 
 pub use access::{AccessChange, Granted, Invitee, Reader as GrantedReader};
 pub use request::{Draft, FloorStep, OwnRecord, SignRequest, Signed, WriterError};
+pub(crate) use term::Found;
+pub use term::{NewTerm, TermKeys, WriterName};
 
 use std::sync::Arc;
 
@@ -24,6 +27,7 @@ use crate::key::NodeKey;
 use crate::queue::QueueDescriptor;
 use crate::set_hash::{SetHash, SetKind};
 use crate::version::Version;
+use term::Standing;
 
 /// State of one queue at its owner: the newest signed head and what the next one is computed from.
 ///
@@ -42,6 +46,9 @@ pub struct Writer {
     frontier: Frontier,
     epochs: Vec<EpochInUse>,
     readers: Arc<Vec<access::Reader>>,
+    standing: Standing,
+    /// A new epoch above this one is to come, with all grants.
+    keys_due: Option<Epoch>,
 }
 
 /// An epoch secret and how many live entries are sealed under it.
@@ -72,6 +79,8 @@ impl Writer {
             frontier,
             epochs: vec![EpochInUse { secret: EpochSecret::new(Epoch::new(1), entropy), live: 0 }],
             readers: Arc::new(Vec::new()),
+            standing: Standing::Going,
+            keys_due: None,
         }
     }
 

@@ -153,9 +153,12 @@ pub enum WriterError {
     /// No such reader.
     #[error("there is no such reader")]
     NoSuchReader,
-    /// The queue is closed.
+    /// The newest head is a closed one: only a new term goes on.
     #[error("the queue is closed")]
     Closed,
+    /// The newest head was found, not signed here: only a new term goes on. [P-4]
+    #[error("the newest head was not signed by this writer")]
+    NeedsTerm,
     /// A grant could not be sealed.
     #[error(transparent)]
     Grant(#[from] GrantError),

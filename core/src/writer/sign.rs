@@ -10,6 +10,7 @@ use tidings_proto::{Birth, HeadHash, HeadNumber, Offset, Pseudonym, Timestamp};
 
 use super::access::AccessEffect;
 use super::request::{Draft, FloorStep, OwnRecord, SignRequest, Signed, WriterError};
+use super::term::Standing;
 use super::{Writer, birth_at};
 use crate::codec::Object;
 use crate::cursor::Cursor;
@@ -24,6 +25,7 @@ struct Changes {
     drafts: Vec<Draft>,
     floor: Option<FloorStep>,
     access: AccessEffect,
+    state: QueueState,
 }
 
 /// What the floor step of a publish takes away.
@@ -40,8 +42,10 @@ impl Writer {
     /// transaction before any of it leaves, and drops this writer if that fails. [P-3]
     pub fn sign(&mut self, key: &NodeKey, request: SignRequest, now: Timestamp, entropy: &mut Entropy) -> Result<Signed, WriterError> {
         self.step(|next| {
-            let access = next.change_access(key, request.access, entropy)?;
-            next.advance(key, Changes { drafts: request.changes, floor: request.floor, access }, now, entropy)
+            let makes_room = next.makes_room(&request);
+            let SignRequest { changes: drafts, floor, access } = request;
+            let access = if makes_room { AccessEffect::default() } else { next.change_access(key, access, entropy)? };
+            next.advance(key, Changes { drafts, floor, access, state: QueueState::Open }, now, entropy)
         })
     }
 
@@ -61,14 +65,25 @@ impl Writer {
     ) -> Result<Signed, WriterError> {
         self.step(|next| {
             let access = next.renew_access(key, whom, locator, entropy)?;
-            next.advance(key, Changes { drafts: Vec::new(), floor: None, access }, now, entropy)
+            next.advance(key, Changes { drafts: Vec::new(), floor: None, access, state: QueueState::Open }, now, entropy)
         })
     }
 
+    /// Signs the last head for a broker that is left. After it only a new term goes on. [P-13]
+    ///
+    /// It changes nothing else: keys that are due stay due.
+    ///
+    /// # Errors
+    /// [`WriterError::Closed`] if it is closed already, [`WriterError::NeedsTerm`] on a head that was found,
+    /// [`WriterError::Inconsistent`] if there is no head yet.
+    pub fn close(&mut self, key: &NodeKey, now: Timestamp, entropy: &mut Entropy) -> Result<Signed, WriterError> {
+        self.head.as_ref().ok_or(WriterError::Inconsistent("there is no head behind which to close"))?;
+        let changes = Changes { drafts: Vec::new(), floor: None, access: AccessEffect::default(), state: QueueState::Closed };
+        self.step(|next| next.advance(key, changes, now, entropy))
+    }
+
     fn step(&mut self, step: impl FnOnce(&mut Self) -> Result<Signed, WriterError>) -> Result<Signed, WriterError> {
-        if self.head.as_ref().is_some_and(|head| head.head().state == QueueState::Closed) {
-            return Err(WriterError::Closed);
-        }
+        self.may_sign()?;
         let mut next = self.clone();
         let signed = step(&mut next)?;
         *self = next;
@@ -76,15 +91,16 @@ impl Writer {
     }
 
     fn advance(&mut self, key: &NodeKey, changes: Changes, now: Timestamp, entropy: &mut Entropy) -> Result<Signed, WriterError> {
-        let Changes { drafts, floor: step, access } = changes;
+        let Changes { drafts, floor: step, access, state } = changes;
         let before = self.head.as_ref().map_or(Cursor::start(&self.queue), SignedHead::cursor);
         let replaced: HashSet<Birth> = drafts.iter().filter_map(|draft| draft.prior.as_ref()).map(|prior| prior.birth).collect();
         let entries = self.seal_changes(drafts, before.offset, now, entropy)?;
         let floor = self.head.as_ref().map_or(Offset::ZERO, |head| head.head().floor);
         let (floor, purge) = self.purge(step, floor, before.offset, &replaced)?;
-        let head = self.head_after(before, entries.len(), floor, &purge.offsets, now)?.sign(key);
+        let head = Head { state, ..self.head_after(before, entries.len(), floor, &purge.offsets, now)? }.sign(key);
         self.frontier.append(head.hash().bytes());
         self.head = Some(head.clone());
+        self.standing = Standing::Going;
         let signed = assemble(head, entries, purge, access);
         within_caps(&signed).map(|()| signed)
     }
@@ -231,10 +247,6 @@ impl Writer {
         })
     }
 
-    fn base(&self) -> Cursor {
-        self.head.as_ref().map_or(Cursor::start(&self.queue), |head| head.head().base)
-    }
-
     fn commitments(&self) -> Vec<EpochCommitment> {
         let commit =
             |secret: &crate::epoch::EpochSecret| EpochCommitment { epoch: secret.epoch, commitment: secret.commitment(&self.queue) };
@@ -243,7 +255,7 @@ impl Writer {
 }
 
 /// Whether this is the very mutation that lives, to be sealed under the current epoch: no two changes have one version.
-fn is_again(mutation: &Mutation, prior: Option<&OwnRecord>) -> bool {
+pub(super) fn is_again(mutation: &Mutation, prior: Option<&OwnRecord>) -> bool {
     prior.is_some_and(|prior| {
         let same_kind = prior.tombstone == (mutation.operation == Operation::Delete);
         prior.version == mutation.version && prior.path == mutation.path && same_kind

@@ -1,5 +1,6 @@
 //! Revocations at the edge of what fits, and mutations that are signed again.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use tidings_proto::caps::{PUBLISH_ATTACHMENT_BYTES_MAX, READERS_MAX};
@@ -174,4 +175,146 @@ fn renewed_grants_and_copies_replace_the_ones_before_under_the_same_epoch() {
     let mut named = SetHash::new(SetKind::Access);
     after.iter().for_each(|row| named.add(&row.encode()));
     assert_eq!(signed.head.head().access_root, named.root());
+}
+
+const OPEN: NewTerm = NewTerm::on_found_head(Epoch::new(10));
+
+fn opened(mut writer: Writer, how: NewTerm) -> Writer {
+    writer.open_term(Term::new(50), how, &mut entropy(40)).expect("a term");
+    Writer::decode(&writer.encode()).expect("an own row")
+}
+
+/// [P-4]
+#[test]
+fn a_new_term_is_above_all_that_was_seen_and_names_the_newest_head_as_its_base_in_all_its_heads() {
+    let before = writer();
+    let mut writer = opened(before.clone(), NewTerm::ON_OWN_HEAD);
+    assert!(writer.term_is_open() && writer.term() > Term::new(50) && writer.writer() == before.writer());
+    for seed in [41, 42] {
+        let head = sign(&mut writer, SignRequest::default(), seed).head;
+        assert_eq!(Some(head.head().base), before.head().map(SignedHead::cursor));
+        assert_eq!((head.head().term, head.head().epoch), (writer.term(), Epoch::new(1)));
+        assert!(!writer.term_is_open());
+    }
+    assert_eq!(writer.head().expect("signed").rank().number.value(), 3);
+}
+
+/// [P-4] Two copies of one home that saw the same draw other terms and epochs: neither signs a rank of the other.
+#[test]
+fn steps_of_terms_and_epochs_are_random_and_may_be_long() {
+    let open = |seed: u8| {
+        let mut writer = writer();
+        writer.open_term(Term::new(50), OPEN, &mut entropy(seed)).expect("a term");
+        (writer.term().value(), sign(&mut writer, SignRequest::default(), seed).head.head().epoch.value())
+    };
+    let steps: Vec<_> = (0..20).map(open).collect();
+    let distinct: BTreeSet<_> = steps.iter().flat_map(|(term, epoch)| [*term, *epoch]).collect();
+    assert_eq!(distinct.len(), 40);
+    assert!(steps.iter().all(|(term, epoch)| (51..=50 + (1 << 32)).contains(term) && (11..=10 + (1 << 32)).contains(epoch)));
+    assert!(steps.iter().any(|(term, _)| *term > 1 << 30));
+}
+
+/// [P-4] [P-17]
+#[test]
+fn the_first_publish_under_new_keys_grants_everybody_again_and_the_second_nobody() {
+    let mut writer = writer();
+    add(&mut writer, 0..3);
+    let mut writer = opened(writer, OPEN);
+    assert!(writer.keys_are_due());
+    let signed = sign(&mut writer, SignRequest::default(), 41);
+    assert_eq!((signed.access_put.len(), signed.attachments.len(), writer.keys_are_due()), (4, 4, false));
+    assert!(sign(&mut writer, SignRequest::default(), 42).attachments.is_empty());
+}
+
+/// [P-4] A merge is opened, and before anything is signed the process stops and opens a term again, as at every start.
+#[test]
+fn what_a_merge_owes_is_not_forgotten_when_a_term_is_opened_again() {
+    let first = opened(writer(), OPEN);
+    let again = opened(first.clone(), NewTerm::ON_OWN_HEAD);
+    assert!(again.keys_are_due() && again.term() > first.term());
+    let mut again = again;
+    assert!(sign(&mut again, SignRequest::default(), 41).head.head().epoch > Epoch::new(10));
+}
+
+/// [P-17] An owner that lost the sealed bytes renews them in the term that it opened: new keys come with all grants.
+#[test]
+fn a_renewal_that_is_the_first_publish_of_a_term_carries_the_new_keys() {
+    let mut writer = writer();
+    add(&mut writer, 0..2);
+    let mut writer = opened(writer, OPEN);
+    let whom = [writer.readers()[1].row.pseudonym];
+    let signed = writer.renew(&key(), &whom, "", Timestamp::new(9), &mut entropy(9)).expect("signed");
+    // Three grants and one copy.
+    assert_eq!((signed.access_put.len(), signed.attachments.len(), writer.keys_are_due()), (3, 4, false));
+    let unknown = writer.renew(&key(), &[tidings_proto::Pseudonym::ZERO], "", Timestamp::new(9), &mut entropy(9));
+    assert!(matches!(unknown, Err(WriterError::NoSuchReader)));
+}
+
+/// [P-4] [P-17] A merge once could have failed for ever: its new epoch found no place, and places are only made by signing.
+#[test]
+fn where_all_epochs_have_live_entries_a_merge_signs_the_oldest_again_before_its_new_epoch() {
+    let mut writer = writer();
+    let first = change(&mut writer, mutation(Operation::Create, 1), None, 5).entries[0].0.clone();
+    for epoch in 2..=64 {
+        sign(
+            &mut writer,
+            SignRequest { access: AccessChange { rotate: true, ..AccessChange::default() }, ..SignRequest::default() },
+            epoch,
+        );
+        let path = format!("/b/{epoch}").parse().expect("a path");
+        change(&mut writer, Mutation { path, ..mutation(Operation::Create, 2) }, None, 100 + epoch);
+    }
+    assert!(!writer.epoch_fits());
+    let mut writer = opened(writer, OPEN);
+    let full = writer.sign(&key(), SignRequest::default(), Timestamp::new(9), &mut entropy(9));
+    assert!(matches!(full, Err(WriterError::EpochsFull)));
+    let new = SignRequest {
+        changes: vec![Draft { mutation: mutation(Operation::Update, 9), prior: Some(first.clone()) }],
+        ..SignRequest::default()
+    };
+    let full = writer.sign(&key(), new, Timestamp::new(9), &mut entropy(9));
+    assert!(matches!(full, Err(WriterError::EpochsFull)), "nothing new is sealed under the old epoch");
+    let again = change(&mut writer, mutation(Operation::Create, 1), Some(first), 200);
+    assert_eq!((again.head.head().epoch, again.attachments.len()), (Epoch::new(64), 0));
+    assert!(writer.epoch_fits() && writer.keys_are_due());
+    let merged = sign(&mut writer, SignRequest::default(), 201);
+    assert!(merged.head.head().epoch > Epoch::new(64) && !writer.keys_are_due());
+}
+
+/// [P-13]
+#[test]
+fn behind_a_closed_head_only_a_new_term_goes_on_and_keys_that_are_due_stay_due() {
+    let mut writer = opened(writer(), OPEN);
+    let closed = writer.close(&key(), Timestamp::new(9), &mut entropy(9)).expect("signed");
+    assert_eq!((closed.head.head().state, closed.attachments.len()), (crate::head::QueueState::Closed, 0));
+    let refused = writer.sign(&key(), SignRequest::default(), Timestamp::new(9), &mut entropy(9));
+    assert!(matches!(refused, Err(WriterError::Closed)));
+    let mut writer = opened(writer, NewTerm::ON_OWN_HEAD);
+    let signed = sign(&mut writer, SignRequest::default(), 41);
+    assert_eq!((signed.head.head().base, signed.attachments.len()), (closed.head.cursor(), 1));
+}
+
+#[test]
+fn nothing_is_closed_before_there_is_a_head() {
+    let mut writer = Writer::create(&key(), &mut entropy(0));
+    assert!(matches!(writer.close(&key(), Timestamp::new(9), &mut entropy(9)), Err(WriterError::Inconsistent(_))));
+}
+
+#[test]
+fn at_the_end_of_the_range_no_term_is_opened_and_nothing_changes() {
+    let mut writer = writer();
+    let before = writer.encode();
+    assert!(matches!(writer.open_term(Term::new(u64::MAX), OPEN, &mut entropy(4)), Err(WriterError::Inconsistent(_))));
+    assert_eq!(writer.encode(), before);
+}
+
+/// [P-5]
+#[test]
+fn the_floor_version_of_a_merged_branch_is_signed_and_never_falls() {
+    let mut writer = opened(writer(), OPEN);
+    let version = |clock| Version { clock, ..Version::ZERO };
+    writer.raise_floor_version(version(7));
+    writer.raise_floor_version(version(3));
+    let mut writer = Writer::decode(&writer.encode()).expect("an own row");
+    assert_eq!(sign(&mut writer, SignRequest::default(), 41).head.head().floor_version, version(7));
 }

@@ -208,6 +208,8 @@ fn an_old_grant_that_is_sent_again_changes_nothing() {
     let opens = |grant: &&Bytes| tidings_core::Grant::open(grant, &world.follower.key, world.owner.writer.descriptor()).is_ok();
     let new = signed.attachments.iter().find(opens).expect("every reader is granted again").clone();
     assert!(matches!(world.follower.take(&Reply::Grant(new)), Step::Continue));
+    world.brokers[0].receive(&world.owner.log, 99);
+    assert_eq!(world.connect_anyhow(), End::Current);
     let before = world.follower.reader.encode();
     assert!(matches!(world.follower.take(&Reply::Grant(old)), Step::Continue));
     assert_eq!(world.follower.reader.encode(), before);

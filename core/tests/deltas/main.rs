@@ -5,8 +5,10 @@
 #[allow(unreachable_pub, reason = "shared by test binaries of two packages")]
 mod paper;
 
+mod branches;
 mod cases;
 mod lies;
+mod model;
 mod pulses;
 mod world;
 

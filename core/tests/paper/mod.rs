@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,9 +13,11 @@ use tidings_core::key::NodeKey;
 use tidings_core::mutation::{Mutation, Operation};
 use tidings_core::path::RecordPath;
 use tidings_core::writer::{AccessChange, Draft, FloorStep, Invitee, OwnRecord, SignRequest, Signed};
-use tidings_core::{Entropy, Frontier, NodeIndex, Object, ProofPlan, SignedHead, Version, Writer};
-use tidings_proto::frames::{Announce, Bitmap, Chunk, Publish, Reply, Subscribe};
-use tidings_proto::{Birth, HeadNumber, Offset, Timestamp};
+use tidings_core::{
+    AccessRow, Entropy, Frontier, NewTerm, NodeIndex, Object, ProofPlan, SetHash, SetKind, SignedHead, Version, Writer, attachment_hash,
+};
+use tidings_proto::frames::{Announce, Bitmap, Chunk, Publish, Reply, Subscribe, Transfer};
+use tidings_proto::{Birth, ContentHash, HeadNumber, Offset, Pseudonym, Term, Timestamp};
 
 /// An owner with its records in memory. A clone is what a durable copy of its state would be.
 #[derive(Clone)]
@@ -43,6 +45,22 @@ impl Owner {
         };
         owner.publish(&[], None);
         owner
+    }
+
+    /// A copy of the home, which draws other randomness from now on.
+    pub fn copied(&self, salt: u64) -> Self {
+        Self { seed: self.seed ^ (salt << 48), ..self.clone() }
+    }
+
+    pub fn open_term(&mut self, seen: Term, how: NewTerm) {
+        let mut entropy = self.entropy();
+        self.writer.open_term(seen, how, &mut entropy).expect("terms are not used up");
+    }
+
+    /// A new epoch, for all readers but those that are removed.
+    pub fn rotate(&mut self, remove: Vec<Pseudonym>) -> Signed {
+        let access = AccessChange { remove, rotate: true, locator: "file:///store".into(), ..AccessChange::default() };
+        self.sign(SignRequest { access, ..SignRequest::default() })
     }
 
     pub fn entropy(&mut self) -> Entropy {
@@ -119,6 +137,8 @@ pub struct PaperBroker {
     births: BTreeMap<Birth, Offset>,
     nodes: BTreeMap<NodeIndex, [u8; 32]>,
     frontier: Option<Frontier>,
+    pub rows: BTreeMap<Pseudonym, Bytes>,
+    pub attachments: HashMap<ContentHash, Bytes>,
     pub graveyard: Vec<Bytes>,
 }
 
@@ -149,7 +169,52 @@ impl PaperBroker {
             self.graveyard.extend(self.entries.remove(offset));
             self.births.retain(|_, at| at != offset);
         }
+        for row in &publish.access_put {
+            self.rows.insert(AccessRow::decode(row).expect("a row").pseudonym, row.clone());
+        }
+        self.rows.retain(|pseudonym, _| !publish.access_removed.contains(pseudonym));
+        self.attachments.extend(publish.attachments.iter().map(|bytes| (attachment_hash(bytes), bytes.clone())));
+        let named: Vec<_> = self.access_rows().flat_map(|row| [row.grant, row.owner_copy]).collect();
+        self.attachments.retain(|hash, _| named.contains(hash));
         self.heads.push(head);
+    }
+
+    pub fn access_rows(&self) -> impl Iterator<Item = AccessRow> {
+        self.rows.values().map(|row| AccessRow::decode(row).expect("a row"))
+    }
+
+    /// The grant that a subscription lacks.
+    pub fn grant_for(&self, subscribe: &Subscribe) -> Option<Bytes> {
+        let row = self.access_rows().find(|row| row.pseudonym == subscribe.reader)?;
+        (row.grant.bytes() != subscribe.grant.as_ref()).then(|| self.attachments[&row.grant].clone())
+    }
+
+    /// What a broker checks before it takes a publish: the set and the list are those that the newest head signs, and so is its past.
+    pub fn assert_sets_are_signed(&self) {
+        let head = self.head().head();
+        let (mut live, mut access) = (SetHash::new(SetKind::Live), SetHash::new(SetKind::Access));
+        self.entries.values().for_each(|bytes| live.add(Entry::digest_of(bytes, &head.queue).bytes()));
+        self.rows.values().for_each(|row| access.add(row));
+        assert_eq!((self.entries.len() as u64, live.root()), (head.live_count, head.live_root));
+        assert_eq!((self.rows.len() as u32, access.root()), (head.access_count, head.access_root));
+        let (mut history, _) = Frontier::start(&head.queue);
+        self.heads[..self.heads.len() - 1].iter().for_each(|head| _ = history.append(head.hash().bytes()));
+        assert_eq!(history.root(), head.history_root);
+        let named = self.access_rows().flat_map(|row| [row.grant, row.owner_copy]);
+        assert!(named.into_iter().all(|hash| self.attachments.contains_key(&hash)));
+    }
+
+    /// All of it, in parts of at most `size` items.
+    pub fn parts(&self, size: usize) -> Vec<Transfer> {
+        let hashes: Vec<[u8; 32]> = self.heads[..self.heads.len() - 1].iter().map(|head| *head.hash().bytes()).collect();
+        let entries: Vec<Bytes> = self.entries.values().cloned().collect();
+        let attachments: Vec<Bytes> = self.attachments.values().cloned().collect();
+        let mut parts: Vec<_> = hashes.chunks(size).map(|some| Transfer { history: some.to_vec(), ..Transfer::default() }).collect();
+        parts.extend(entries.chunks(size).map(|some| Transfer { entries: some.to_vec(), ..Transfer::default() }));
+        parts.extend(attachments.chunks(size).map(|some| Transfer { attachments: some.to_vec(), ..Transfer::default() }));
+        let rows = self.rows.values().cloned().collect();
+        parts.push(Transfer { head: self.head().bytes().clone(), rows, ..Transfer::default() });
+        parts
     }
 
     pub fn head(&self) -> &SignedHead {

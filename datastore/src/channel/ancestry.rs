@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidings_core::{Frontier, HistoryRun, NodeIndex, ProofPlan, StorageHead};
+use tidings_core::{Frontier, NodeIndex, ProofPlan, StorageHead};
 use tidings_proto::{HeadNumber, QueueId};
 
 use super::error::IndexError;
@@ -47,11 +47,8 @@ impl Ancestry {
             if run.last.value() < self.frontier.leaves() {
                 continue;
             }
-            let HistoryRun(hashes) = index.part(&run.part).await?;
             // Leaf n is the head with number n.
-            if hashes.len() as u64 != run.last.value() - run.first.value() + 1 {
-                return Err(IndexError::Contradiction("a run of the history has another length than it says"));
-            }
+            let hashes = index.run(run).await?;
             let known = self.frontier.leaves().saturating_sub(run.first.value());
             hashes.iter().skip(known as usize).for_each(|hash| self.append(hash, wanted));
         }

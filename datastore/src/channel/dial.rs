@@ -59,7 +59,7 @@ impl StorageDial {
     }
 
     /// Connects to what the storage showed before.
-    pub(super) async fn connect_at(&self, bytes: Bytes) -> Result<Connection, ConnectionError> {
+    async fn connect_at(&self, bytes: Bytes) -> Result<Connection, ConnectionError> {
         // Nobody else sees what is proven here; another value for each connection is all that the pair asks for.
         let mut exporter = [0; 32];
         getrandom::fill(&mut exporter)

@@ -2,8 +2,8 @@
 
 use tidings_client::{ConnectionError, SnapshotError, StateError};
 use tidings_core::storage_index::PartError;
-use tidings_core::{DecodeError, GrantError, OwnerCopyError};
-use tidings_proto::{Refusal, RefusalCode};
+use tidings_core::DecodeError;
+use tidings_proto::{HeadRank, Refusal, RefusalCode};
 
 use crate::storage::StorageError;
 
@@ -23,6 +23,15 @@ pub enum ChannelError {
     /// The publisher gives no snapshot.
     #[error(transparent)]
     Snapshot(SnapshotError),
+    /// The storage shows a head that this owner does not have: it is to be merged first, and nothing is overwritten before. [P-5]
+    #[error("the storage shows head {0}, which is not in the own history: it is merged first")]
+    NotMerged(HeadRank),
+    /// A newer build wrote what the storage shows, and this one does not overwrite it. [P-20]
+    #[error("the storage was written by a newer build")]
+    TooNew,
+    /// Somebody else wrote to the storage meanwhile. It is compared with again.
+    #[error("the storage shows another head than before this write")]
+    Overtaken,
     /// No receipt came in time, so there was nothing that may be shown.
     #[error("the newest head has no receipt yet")]
     NotReceipted,
@@ -89,28 +98,4 @@ impl From<DecodeError> for IndexError {
             _ => Self::Contradiction("an object does not read"),
         }
     }
-}
-
-/// Why a queue was not rebuilt. Nothing was written anywhere.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RestoreError {
-    /// The storage does not give the queue of this key.
-    #[error(transparent)]
-    Index(#[from] IndexError),
-    /// The grant that the owner gave itself does not open.
-    #[error(transparent)]
-    Grant(#[from] GrantError),
-    /// What the owner kept about a reader does not open.
-    #[error(transparent)]
-    OwnerCopy(#[from] OwnerCopyError),
-    /// The connection to the storage ended.
-    #[error(transparent)]
-    Connection(#[from] ConnectionError),
-    /// The entries do not make the set that the head signs.
-    #[error("the storage does not hold what the head signs: {0}")]
-    NotVerified(String),
-    /// Entries of the verified set that this build cannot read.
-    #[error("{0} entries cannot be read by this build")]
-    Unreadable(usize),
 }

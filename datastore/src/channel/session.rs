@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use roaring::RoaringTreemap;
-use tidings_core::{AccessPart, LivePart, PartReference, Segment, SegmentReference, StorageHead};
+use tidings_core::StorageHead;
 use tidings_proto::caps::{CHUNK_BYTES_MAX, CHUNK_ENTRIES_MAX};
 use tidings_proto::frames::{Announce, Bitmap, Chunk, Subscribe};
 use tidings_proto::{HeadRank, Offset, Refusal, RefusalCode, Reply};
@@ -74,7 +74,7 @@ impl Session {
     /// Answers `AskBitmap`: parts up to where this was streamed, then a chunk, all of the head announced last.
     pub(super) async fn bitmap(&mut self) -> Result<(), End> {
         let Some(view) = self.shown.clone() else { return Ok(()) };
-        let live = self.live(&view).await?;
+        let live = self.index.live(&view).await?;
         let stamp = view.head.rank();
         for part in parts(&live, self.position) {
             self.send(Reply::Bitmap(Bitmap { stamp, ..part })).await?;
@@ -94,10 +94,7 @@ impl Session {
         if self.admitted == Some(head.access_root) {
             return Ok(());
         }
-        let access: AccessPart = self.index.part(&view.access).await?;
-        if !access.is_of(head) {
-            return Err(IndexError::Contradiction("the access list is not the one that the head signs").into());
-        }
+        let access = self.index.access(view).await?;
         let Some(row) = access.row(&self.subscribe.reader) else {
             let mut refusal = Refusal::new(RefusalCode::Denied, "the owner's access list has no row for this reader");
             refusal.rows = access.encoded_rows();
@@ -124,13 +121,13 @@ impl Session {
         let (stamp, newest) = (view.head.rank(), view.head.head().offset);
         let mut chunk = Filling::default();
         if self.position < newest {
-            let live = self.live(view).await?;
+            let live = self.index.live(view).await?;
             for segment in view.segments.iter().filter(|segment| segment.last > self.position) {
                 let above = segment.first.value().max(self.position.value() + 1);
                 if live.range_cardinality(above..=segment.last.value()) == 0 {
                     continue;
                 }
-                for (offset, bytes) in self.entries(segment).await? {
+                for (offset, bytes) in self.index.entries(segment).await? {
                     if offset <= self.position || !live.contains(offset.value()) {
                         continue;
                     }
@@ -143,25 +140,6 @@ impl Session {
         self.send(complete(stamp, chunk.entries)).await?;
         self.position = self.position.max(newest);
         Ok(())
-    }
-
-    async fn entries(&self, segment: &SegmentReference) -> Result<Vec<(Offset, Bytes)>, IndexError> {
-        let Segment { entries } = self.index.part(&segment.part).await?;
-        let inside = |(offset, _): &(Offset, Bytes)| (segment.first..=segment.last).contains(offset);
-        if entries.len() != segment.count as usize || !entries.iter().all(inside) {
-            return Err(IndexError::Contradiction("a segment holds other entries than it says"));
-        }
-        Ok(entries)
-    }
-
-    async fn live(&self, view: &StorageHead) -> Result<RoaringTreemap, IndexError> {
-        let (head, reference): (_, &PartReference) = (view.head.head(), &view.live);
-        let LivePart(live) = self.index.part(reference).await?;
-        // A few bytes of a bitmap can stand for very many offsets; the owner signed how many there are.
-        if live.len() != head.live_count || live.max().unwrap_or(0) > head.offset.value() || live.contains(0) {
-            return Err(IndexError::Contradiction("the live offsets are not those that the head counts"));
-        }
-        Ok(live)
     }
 
     /// The owner's newest pulse, once. [P-16]

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
 use super::Name;
@@ -27,6 +28,24 @@ pub struct Reading {
     pub size: u64,
     /// The bytes.
     pub bytes: BoxStream<'static, Result<Bytes, StorageError>>,
+}
+
+impl Reading {
+    /// All bytes, of which there may be `limit`.
+    ///
+    /// # Errors
+    /// `TooLarge` if more come, or what keeps the rest from coming.
+    pub async fn whole(mut self, limit: u64) -> Result<Bytes, StorageError> {
+        let mut bytes = BytesMut::new();
+        while let Some(more) = self.bytes.next().await {
+            let more = more?;
+            if (bytes.len() + more.len()) as u64 > limit {
+                return Err(StorageError::TooLarge);
+            }
+            bytes.extend_from_slice(&more);
+        }
+        Ok(bytes.freeze())
+    }
 }
 
 /// What a storage promises beyond the trait.
@@ -77,6 +96,26 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Creates or replaces an object, whole: a reader sees the old or the new one.
     fn replace<'a>(&'a self, name: &'a Name, content: Bytes) -> Pending<'a, Result<(), StorageError>>;
+
+    /// Creates or replaces an object if its content is still `seen` (`None`: there was none), or `content` already, and says whether it
+    /// did. Two that exchange one object at once do not overwrite each other unseen where the storage compares and writes in one step:
+    /// a bucket does, and a folder among processes that see its locks. This default reads directly before it writes.
+    fn exchange<'a>(&'a self, name: &'a Name, seen: Option<Bytes>, content: Bytes) -> Pending<'a, Result<bool, StorageError>> {
+        Box::pin(async move {
+            let limit = seen.as_ref().map_or(0, Bytes::len).max(content.len()) as u64;
+            let found = match self.read(name, limit).await {
+                Ok(reading) => reading.whole(limit).await.map(Some),
+                Err(error) => Err(error),
+            };
+            match found {
+                Ok(Some(found)) if found == content => Ok(true),
+                Ok(found) if found == seen => self.replace(name, content).await.map(|()| true),
+                Err(StorageError::Missing) if seen.is_none() => self.replace(name, content).await.map(|()| true),
+                Ok(_) | Err(StorageError::Missing | StorageError::TooLarge) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })
+    }
 
     /// Opens an object for reading; refuses one that says it is longer than `limit` bytes, and ends with `TooLarge` if more than
     /// that come.

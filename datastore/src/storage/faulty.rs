@@ -166,6 +166,18 @@ impl Driver for Faulty {
         Box::pin(self.write(name, self.inner.replace(name, content)))
     }
 
+    fn exchange<'a>(&'a self, name: &'a Name, seen: Option<Bytes>, content: Bytes) -> Pending<'a, Result<bool, StorageError>> {
+        Box::pin(async move {
+            let mut done = false;
+            let exchange = async {
+                done = self.inner.exchange(name, seen, content).await?;
+                Ok(())
+            };
+            self.write(name, Box::pin(exchange)).await?;
+            Ok(done)
+        })
+    }
+
     fn read<'a>(&'a self, name: &'a Name, limit: u64) -> Pending<'a, Result<Reading, StorageError>> {
         Box::pin(async move {
             let (visible, fault) = {

@@ -37,6 +37,8 @@ const WRITERS: usize = 64;
 const PIECE_BYTES: usize = 256 * 1024;
 /// Ending of a file that is not an object yet. No name contains a dot.
 const DRAFT: &str = "draft";
+/// Ending of a file that is locked while the object beside it is exchanged. It is empty and stays.
+const LOCK: &str = "lock";
 
 impl FileStorage {
     /// Objects below `root`, which is created with the first of them.
@@ -73,6 +75,27 @@ impl Inner {
         write_draft(&draft, content).inspect_err(|_| drop(fs::remove_file(&draft)))?;
         fs::rename(&draft, &path)?;
         folder::sync(parent)
+    }
+
+    /// Under the lock of a file beside the object, so that two processes do not exchange it at once. What a network's file system
+    /// makes of that is its own business; where it has no locks, the comparison stands directly before the write.
+    fn exchange(&self, name: &Name, seen: Option<&[u8]>, content: Bytes) -> io::Result<bool> {
+        let path = self.path(name);
+        self.make_folder(path.parent().expect("a name is below the root"))?;
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(path.with_extension(LOCK))?;
+        match lock.lock() {
+            Err(error) if error.kind() != io::ErrorKind::Unsupported => return Err(error),
+            _ => {}
+        }
+        let found = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            found => Some(found?),
+        };
+        let fits = found.as_deref() == seen || found.as_deref() == Some(&content);
+        if fits {
+            self.write(name, &Content::Bytes(content), Keep::New)?;
+        }
+        Ok(fits)
     }
 
     /// Makes the folder of an object, durably, once in the life of this process: whoever made it before may have ended too early.
@@ -157,6 +180,11 @@ impl Driver for FileStorage {
     fn replace<'a>(&'a self, name: &'a Name, content: Bytes) -> Pending<'a, Result<(), StorageError>> {
         let name = name.clone();
         Box::pin(self.blocking(move |inner| inner.write(&name, &Content::Bytes(content), Keep::New)))
+    }
+
+    fn exchange<'a>(&'a self, name: &'a Name, seen: Option<Bytes>, content: Bytes) -> Pending<'a, Result<bool, StorageError>> {
+        let name = name.clone();
+        Box::pin(self.blocking(move |inner| inner.exchange(&name, seen.as_deref(), content)))
     }
 
     fn read<'a>(&'a self, name: &'a Name, limit: u64) -> Pending<'a, Result<Reading, StorageError>> {

@@ -55,6 +55,18 @@ impl Driver for MemoryStorage {
         })
     }
 
+    fn exchange<'a>(&'a self, name: &'a Name, seen: Option<Bytes>, content: Bytes) -> Pending<'a, Result<bool, StorageError>> {
+        Box::pin(async move {
+            let mut objects = self.objects();
+            let found = objects.get(name);
+            let fits = found == seen.as_ref() || found == Some(&content);
+            if fits {
+                objects.insert(name.clone(), content);
+            }
+            Ok(fits)
+        })
+    }
+
     fn read<'a>(&'a self, name: &'a Name, limit: u64) -> Pending<'a, Result<Reading, StorageError>> {
         Box::pin(async move {
             let bytes = self.objects().get(name).cloned().ok_or(StorageError::Missing)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, future};
 use object_store::path::Path as StorePath;
-use object_store::{Error, ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion};
 use tokio::io::AsyncReadExt;
 
 use super::{Capabilities, Content, Driver, Name, Pending, Reading, StorageError};
@@ -43,6 +43,38 @@ impl Remote {
         match content {
             Content::Bytes(bytes) => self.store.put(path, bytes.into()).await.map(drop).map_err(storage_error),
             Content::File(file) => self.put_file(path, &file).await,
+        }
+    }
+
+    /// In one step where the server knows conditions, else directly after a read.
+    async fn exchange(&self, path: &StorePath, seen: Option<Bytes>, content: Bytes) -> Result<bool, StorageError> {
+        let mode = match self.store.get(path).await {
+            Ok(found) => {
+                let limit = seen.as_ref().map_or(0, Bytes::len).max(content.len()) as u64;
+                if found.meta.size > limit {
+                    return Ok(false);
+                }
+                let version = UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
+                let found = found.bytes().await.map_err(storage_error)?;
+                if found == content {
+                    return Ok(true);
+                }
+                if Some(&found) != seen.as_ref() {
+                    return Ok(false);
+                }
+                PutMode::Update(version)
+            }
+            Err(Error::NotFound { .. }) if seen.is_none() => PutMode::Create,
+            Err(Error::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(storage_error(error)),
+        };
+        match self.store.put_opts(path, content.clone().into(), PutOptions::from(mode)).await {
+            Ok(_) => Ok(true),
+            Err(Error::Precondition { .. } | Error::AlreadyExists { .. }) => Ok(false),
+            Err(Error::NotImplemented { .. } | Error::NotSupported { .. }) => {
+                self.put(path, Content::Bytes(content)).await.map(|()| true)
+            }
+            Err(error) => Err(storage_error(error)),
         }
     }
 
@@ -90,6 +122,10 @@ impl Driver for Remote {
 
     fn replace<'a>(&'a self, name: &'a Name, content: Bytes) -> Pending<'a, Result<(), StorageError>> {
         Box::pin(async move { self.put(&self.path(name), Content::Bytes(content)).await })
+    }
+
+    fn exchange<'a>(&'a self, name: &'a Name, seen: Option<Bytes>, content: Bytes) -> Pending<'a, Result<bool, StorageError>> {
+        Box::pin(async move { self.exchange(&self.path(name), seen, content).await })
     }
 
     fn read<'a>(&'a self, name: &'a Name, limit: u64) -> Pending<'a, Result<Reading, StorageError>> {

@@ -69,6 +69,10 @@ impl Driver for Retrying {
         Box::pin(self.repeat(move || self.inner.replace(name, content.clone())))
     }
 
+    fn exchange<'a>(&'a self, name: &'a Name, seen: Option<Bytes>, content: Bytes) -> Pending<'a, Result<bool, StorageError>> {
+        Box::pin(self.repeat(move || self.inner.exchange(name, seen.clone(), content.clone())))
+    }
+
     fn read<'a>(&'a self, name: &'a Name, limit: u64) -> Pending<'a, Result<Reading, StorageError>> {
         Box::pin(self.repeat(move || self.inner.read(name, limit)))
     }

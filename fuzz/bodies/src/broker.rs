@@ -123,7 +123,9 @@ impl World {
         let Some(last) = parts.last().cloned() else { return Ok(()) };
         let mut check = TransferCheck::open(story().descriptor.clone(), &self.store, 0)?;
         for part in parts {
-            self.store.stage(&check.take(part)?).expect("memory");
+            for staged in check.take(part)? {
+                self.store.stage(&staged).expect("memory");
+            }
         }
         let last = LastPart::check(&story().descriptor, last.head, last.rows)?;
         let found = Overlay::default().find(&self.store, &check.queue(), &check.lookups()).expect("memory");

@@ -29,7 +29,7 @@ impl OwnerStorage {
         let told = state.row(STORAGE, follow.queue.bytes()).map_err(state_failure)?;
         let told = told.map_or_else(|| follow.locator.clone(), |told| String::from_utf8_lossy(&told).into_owned());
         let (mut addresses, mut skipped, mut drivers) = (Vec::new(), Vec::new(), Vec::new());
-        for address in told.split_whitespace() {
+        for address in told.split_whitespace().filter(|address| !is_broker(address)) {
             match home::open_storage(address) {
                 Ok((address, driver)) => {
                     addresses.push(address);
@@ -41,6 +41,11 @@ impl OwnerStorage {
         let driver = (!drivers.is_empty()).then(|| home::as_one(drivers));
         Ok(Self { addresses, skipped, driver })
     }
+}
+
+/// The owner names its brokers there too.
+fn is_broker(address: &str) -> bool {
+    address.starts_with("tidings://")
 }
 
 /// What keeps these addresses for a follow, from now on.

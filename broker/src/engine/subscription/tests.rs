@@ -1,4 +1,5 @@
 mod access;
+mod branches;
 mod model;
 mod pulses;
 

@@ -3,10 +3,10 @@
 use std::collections::{BTreeSet, HashSet};
 
 use bytes::Bytes;
-use tidings_core::{Cursor, Frontier, Head, Object, SetHash, SignedHead};
-use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId, Refusal, RefusalCode, Timestamp};
+use tidings_core::{Cursor, Frontier, Head, Object, QueueState as State, SetHash, SetKind, SignedHead};
+use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId, Refusal, RefusalCode, Term, Timestamp};
 
-use super::{LastPart, TransferCheck, invalid};
+use super::{LastPart, TransferCheck, Way, invalid};
 use crate::engine::access::named;
 use crate::engine::lookup::Found;
 use crate::engine::queue::{QueueState, Standing};
@@ -30,6 +30,11 @@ impl Adoption {
     pub fn size(&self) -> usize {
         let rows = self.append.staged.len() + self.append.retired.len();
         rows * size_of::<LiveRow>() + self.append.attachments_put.iter().map(|(_, bytes)| bytes.len()).sum::<usize>()
+    }
+
+    /// Whether another branch stood and goes.
+    pub fn replaces(&self) -> bool {
+        self.append.replaces
     }
 
     /// The state to go on from and the append to make durable, if the queue still stands where this was judged.
@@ -59,7 +64,7 @@ pub(super) fn judge(check: TransferCheck, last: LastPart, found: &Found) -> Resu
     let head = last.head.head();
     check_descent(&check, head)?;
     check_entries(&check, head)?;
-    let live = live_after(&check, head, found)?;
+    let live = if check.way == Way::Anew { live_anew(&check, head)? } else { live_after(&check, head, found)? };
     check.check_quota(live.bytes)?;
     let before = named(found.access.values()).map_err(invalid)?;
     let after: HashSet<ContentHash> = last.rows.iter().flat_map(|(row, _)| [row.grant, row.owner_copy]).collect();
@@ -72,17 +77,19 @@ pub(super) fn judge(check: TransferCheck, last: LastPart, found: &Found) -> Resu
     Ok(step(check, last, live, found, gone))
 }
 
-/// The head that stands is in the history of the new one, in the same term; or the queue is new here.
+/// The head that stands is in the history of the new one, which is of its term or a higher one; or the new one is of a higher term and
+/// its history whole; or the queue is new here. [P-4] [P-10]
 fn check_descent(check: &TransferCheck, head: &Head) -> Result<(), Refusal> {
     let standing = check.before.head().map(SignedHead::head);
-    let same_term = |standing: &Head| standing.term == head.term && standing.writer == head.writer && standing.base == head.base;
-    // [P-4] A branch that a higher term left cannot be judged here yet.
-    let descends = check.frontier.leaves() == head.number.value() && check.frontier.root() == head.history_root;
-    if !descends || check.previous != *head.previous.bytes() || !standing.is_none_or(same_term) {
-        let detail = format!("the queue stands at head {}, which is not shown to be in this history", check.before.cursor().rank);
+    let trail = if check.way == Way::Anew { &check.anew } else { &check.onward };
+    let follows = standing.is_none_or(|standing| follows_term(check.way, standing, head));
+    if !trail.leads_to(head) || !follows {
+        let detail =
+            format!("the queue stands at head {}, which is not shown to be in this history of no lower term", check.before.cursor().rank);
         return Err(Refusal::new(RefusalCode::Conflict, detail));
     }
-    if standing.is_some_and(|standing| head.floor < standing.floor || head.offset < standing.offset) {
+    let falls = |standing: &Head| head.floor < standing.floor || head.offset < standing.offset;
+    if check.way == Way::Onward && standing.is_some_and(falls) {
         return Err(invalid("the floor or the newest offset falls"));
     }
     if head.floor > head.offset {
@@ -91,12 +98,22 @@ fn check_descent(check: &TransferCheck, head: &Head) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// A branch is replaced, and a closed head left, only in a higher term. [P-7]
+fn follows_term(way: Way, standing: &Head, head: &Head) -> bool {
+    let same = standing.term == head.term && standing.writer == head.writer && standing.base == head.base;
+    head.term > standing.term || (way == Way::Onward && same && standing.state == State::Open)
+}
+
 /// What can be said of the entries without the store: within the head, of its epochs, each of a record of its own.
 fn check_entries(check: &TransferCheck, head: &Head) -> Result<(), Refusal> {
-    if check.covered != check.before.cursor().offset {
+    if check.way == Way::Onward && check.covered != check.before.cursor().offset {
         return Err(invalid("the bitmap does not reach the head that stands"));
     }
-    if check.term > head.term || check.rows.last().is_some_and(|row| row.offset > head.offset) {
+    let lowest = if check.way == Way::Onward { check.before.cursor().rank.term } else { Term::default() };
+    if check.terms.is_some_and(|(oldest, newest)| oldest < lowest || newest > head.term) {
+        return Err(invalid("an entry is of a term below the standing head's or above the new one's"));
+    }
+    if check.rows.last().is_some_and(|row| row.offset > head.offset) {
         return Err(invalid("an entry is above the head"));
     }
     if !check.epochs.iter().all(|epoch| head.epochs.iter().any(|listed| listed.epoch == *epoch)) {
@@ -112,6 +129,16 @@ fn check_entries(check: &TransferCheck, head: &Head) -> Result<(), Refusal> {
         return Err(invalid("a birth is the offset of another record's entry"));
     }
     Ok(())
+}
+
+/// From zero, the entries that came are all there are. [P-8]
+fn live_anew(check: &TransferCheck, head: &Head) -> Result<Live, Refusal> {
+    let mut set = SetHash::new(SetKind::Live);
+    check.rows.iter().for_each(|row| set.add(row.digest.bytes()));
+    if check.rows.len() as u64 != head.live_count || set.root() != head.live_root {
+        return Err(invalid("the live set is not the one the head signs"));
+    }
+    Ok(Live { set, bytes: check.bytes, retired: Vec::new(), ended: Vec::new() })
 }
 
 /// [P-8] An own entry goes only because one of its birth came, or because its record was purged at or below the new floor.
@@ -144,8 +171,9 @@ fn live_after(check: &TransferCheck, head: &Head, found: &Found) -> Result<Live,
 
 fn step(check: TransferCheck, last: LastPart, live: Live, found: &Found, attachments_removed: Vec<ContentHash>) -> Adoption {
     let (before, expected) = (check.before.cursor(), check.before.head().map(SignedHead::hash));
-    let mut frontier = check.frontier;
-    let mut history = if expected.is_none() { Frontier::start(&check.descriptor.id()).1 } else { Vec::new() };
+    let replaces = check.way == Way::Anew;
+    let mut frontier = if replaces { check.anew.frontier } else { check.onward.frontier };
+    let mut history = if expected.is_none() || replaces { Frontier::start(&check.descriptor.id()).1 } else { Vec::new() };
     history.extend(frontier.append(last.head.hash().bytes()));
     let mut state = check.before;
     state.live = live.set;
@@ -160,6 +188,7 @@ fn step(check: TransferCheck, last: LastPart, live: Live, found: &Found, attachm
     };
     let append = Append {
         staged: check.rows,
+        replaces,
         retired: live.retired,
         ended: live.ended,
         access_removed: found.access.keys().filter(|reader| !listed.contains(reader)).copied().collect(),

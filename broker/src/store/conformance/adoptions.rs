@@ -1,8 +1,10 @@
 //! What `stage` and `unstage` promise, and an append that names what was staged. [P-10]
 
-use tidings_proto::{Birth, Offset, QueueId};
+use bytes::Bytes;
+use tidings_core::NodeIndex;
+use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId};
 
-use super::super::{Append, ScanLimit, Staged, Store, StoreError};
+use super::super::{Append, Branch, LiveRow, ScanLimit, Staged, Store, StoreError};
 use super::publisher::Publisher;
 use super::{Check, done, named_checks};
 
@@ -19,15 +21,27 @@ pub(super) fn checks<S: Store>() -> Vec<Check<S>> {
         appends_go_on_over_what_was_left_staged,
         what_was_unstaged_is_gone,
         repeating_an_append_of_staged_entries_changes_nothing,
+        the_next_branch_is_not_seen_before_it_replaces_the_one_that_stands,
+        a_branch_is_replaced_within_a_group,
+        what_was_staged_for_the_next_branch_is_forgotten,
+        a_branch_can_be_replaced_again_and_again,
+        a_snapshot_shows_its_moment_whatever_replaces_it,
     ]
 }
 
 /// An append in two steps: what is staged for it, and the rest that names it.
 pub(in crate::store) fn ahead(append: Append) -> (Staged, Append) {
     let entries = append.entries.iter().map(|(row, bytes)| (row.offset, bytes.clone())).collect();
-    let staged = Staged { queue: append.queue, expected: append.expected, entries, history: append.history.clone() };
+    let staged =
+        Staged { queue: append.queue, expected: append.expected, branch: Branch::Standing, entries, history: append.history.clone() };
     let rows = append.entries.iter().map(|(row, _)| *row).collect();
     (staged, Append { entries: Vec::new(), staged: rows, ..append })
+}
+
+/// A new term that starts over in two steps: what is staged as the next branch, and the rest that puts it in place of the one that stands.
+pub(in crate::store) fn anew(append: Append) -> (Staged, Append) {
+    let (staged, rest) = ahead(append);
+    (Staged { branch: Branch::Next, ..staged }, Append { replaces: true, retired: Vec::new(), ended: Vec::new(), ..rest })
 }
 
 fn what_is_staged_is_not_seen<S: Store>(store: &S) {
@@ -138,6 +152,97 @@ fn repeating_an_append_of_staged_entries_changes_nothing<S: Store>(store: &S) {
     assert!(matches!(store.stage(&staged), Err(StoreError::Conflict { .. })));
     done(store.unstage(&owner.queue));
     assert_eq!(seen(store, &owner), [1, 2, 3]);
+}
+
+/// Rows, entries and history of a queue, as the owner's newest branch has them.
+fn whole<S: Store>(store: &S, owner: &Publisher) -> (u64, Vec<Option<LiveRow>>, Vec<Option<[u8; 32]>>) {
+    let row = done(store.queue(&owner.queue)).expect("the queue is there");
+    let births: Vec<_> = owner.live().iter().map(|row| row.birth).collect();
+    let nodes: Vec<_> = (0..9).map(NodeIndex::leaf).collect();
+    (row.live_bytes, done(store.live_of(&owner.queue, &births)), done(store.history(&owner.queue, &nodes)))
+}
+
+/// [P-10]
+fn the_next_branch_is_not_seen_before_it_replaces_the_one_that_stands<S: Store>(store: &S) {
+    let mut owner = with_records(store, 5);
+    let (before, left) = (whole(store, &owner), owner.clone());
+    let append = owner.start_over(3);
+    let (staged, rest) = anew(append.clone());
+    done(store.stage(&staged));
+    assert_eq!((whole(store, &left), seen(store, &left)), (before, vec![1, 2, 3, 4, 5]));
+    done(store.append(std::slice::from_ref(&rest)));
+    done(store.append(&[rest]));
+    assert_eq!((done(store.queue(&owner.queue)), seen(store, &owner)), (Some(append.row), vec![1, 2, 3]));
+    assert_eq!(whole(store, &owner).1, owner.live().into_iter().map(Some).collect::<Vec<_>>());
+    assert_eq!(done(store.live_at(&owner.queue, &[Offset::new(4)])), [None], "of the branch that was left");
+    assert_eq!(done(store.live_of(&owner.queue, &[Birth::new(5)])), [None], "of the branch that was left");
+    let (live, _) = done(store.bitmap(&owner.queue, Offset::new(9), EVERYTHING)).expect("the queue is there");
+    assert_eq!(live.len(), 3);
+    let history = whole(store, &owner).2;
+    assert_eq!(history.iter().flatten().count(), 2, "the start and the first head");
+    assert_eq!(history[1], Some(*owner.head().hash().bytes()));
+}
+
+/// [P-7]
+fn a_branch_is_replaced_within_a_group<S: Store>(store: &S) {
+    let mut owner = with_records(store, 2);
+    let mut elsewhere = owner.clone();
+    // Staged at the head that stands; the group comes to that head only if nothing is before it.
+    let (staged, rest) = anew(elsewhere.start_over(3));
+    done(store.stage(&staged));
+    done(store.append(&[rest, elsewhere.publish(&[Some(Birth::new(2)), None]), elsewhere.purge(&[Birth::new(1)])]));
+    assert_eq!(seen(store, &elsewhere), [3, 4, 5]);
+    assert_eq!(whole(store, &elsewhere).1, elsewhere.live().into_iter().map(Some).collect::<Vec<_>>());
+    assert!(matches!(store.append(&[owner.records(1)]), Err(StoreError::Conflict { .. })));
+}
+
+fn what_was_staged_for_the_next_branch_is_forgotten<S: Store>(store: &S) {
+    let mut owner = with_records(store, 2);
+    let (staged, mut rest) = anew(owner.start_over(4));
+    done(store.stage(&staged));
+    done(store.unstage(&owner.queue));
+    let mut fewer = staged;
+    fewer.entries.remove(1);
+    rest.staged.remove(1);
+    done(store.stage(&fewer));
+    done(store.append(&[rest]));
+    assert_eq!(seen(store, &owner), [1, 3, 4]);
+}
+
+fn a_branch_can_be_replaced_again_and_again<S: Store>(store: &S) {
+    let mut owner = with_records(store, 4);
+    for records in [3, 6, 0, 2] {
+        let (staged, rest) = anew(owner.start_over(records));
+        done(store.stage(&staged));
+        done(store.append(&[rest, owner.records(1)]));
+        assert_eq!(seen(store, &owner), (1..=records as u64 + 1).collect::<Vec<_>>());
+    }
+}
+
+/// [P-5]
+fn a_snapshot_shows_its_moment_whatever_replaces_it<S: Store>(store: &S) {
+    let mut owner = with_records(store, 3);
+    let mut granting = owner.records(1);
+    granting.access_put = vec![(Pseudonym::new([1; 32]), Bytes::from_static(b"row"))];
+    granting.attachments_put = vec![(ContentHash::new([2; 32]), Bytes::from_static(b"grant"))];
+    done(store.append(std::slice::from_ref(&granting)));
+    assert!(done(store.snapshot(&QueueId::new([77; 32]))).is_none());
+    let snapshot = done(store.snapshot(&owner.queue)).expect("the queue is there");
+    let observe = || {
+        let scan = done(snapshot.scan(Offset::new(1), EVERYTHING));
+        let history = done(snapshot.history(&[0, 1, 2, 3].map(NodeIndex::leaf)));
+        let attachment = done(snapshot.attachment(&ContentHash::new([2; 32])));
+        (snapshot.row().clone(), scan, history, done(snapshot.access_list()), attachment)
+    };
+    let before = observe();
+    assert_eq!((before.0.clone(), before.1.entries.len(), before.3.len()), (granting.row, 3, 1));
+    assert_eq!(before.2.iter().flatten().count(), 3);
+    let (staged, mut rest) = anew(owner.start_over(1));
+    rest.access_removed = vec![Pseudonym::new([1; 32])];
+    rest.attachments_removed = vec![ContentHash::new([2; 32])];
+    done(store.stage(&staged));
+    done(store.append(&[rest, owner.records(2)]));
+    assert_eq!(observe(), before);
 }
 
 fn owner() -> Publisher {

@@ -7,8 +7,6 @@ mod publishes;
 mod scans;
 mod walk;
 
-use std::fmt::Debug;
-
 use super::{Store, StoreError};
 
 /// Runs every check, each on a fresh empty store.
@@ -54,6 +52,6 @@ macro_rules! named_checks {
 use named_checks;
 
 /// The value of an operation that has no reason to fail.
-fn done<T: Debug>(result: Result<T, StoreError>) -> T {
+fn done<T>(result: Result<T, StoreError>) -> T {
     result.expect("the store has no reason to fail")
 }

@@ -107,6 +107,7 @@ impl Publisher {
             row,
             entries: Vec::new(),
             staged: Vec::new(),
+            replaces: false,
             retired: Vec::new(),
             ended: Vec::new(),
             history,

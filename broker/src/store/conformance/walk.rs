@@ -6,7 +6,7 @@ use tidings_core::{Entropy, NodeIndex};
 use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId};
 
 use super::super::{Append, LiveRow, MemoryStore, QueueRow, Scan, ScanLimit, Store};
-use super::adoptions::ahead;
+use super::adoptions::{ahead, anew};
 use super::done;
 use super::publisher::Publisher;
 
@@ -20,7 +20,8 @@ pub(super) fn walk<S: Store>(mut store: S, reopen: &impl Fn(S) -> S, seed: u8) {
         let mut group: Vec<Append> = (0..1 + chance.below(3)).map(|_| next(&mut owners[chance.below(3) as usize], &mut chance)).collect();
         // The first append of a group continues a head that stands: it can as well come in two steps.
         if chance.below(4) == 0 {
-            let (staged, rest) = ahead(group[0].clone());
+            let starts_over = group[0].expected.is_some() && group[0].history[0].0 == NodeIndex::leaf(0);
+            let (staged, rest) = if starts_over { anew(group[0].clone()) } else { ahead(group[0].clone()) };
             let abandoned = [store.stage(&staged), reference.stage(&staged)];
             assert_eq!(abandoned[0], abandoned[1]);
             if abandoned[0].is_ok() && chance.below(3) > 0 {

@@ -9,6 +9,7 @@ use super::super::chain::{self, outstanding};
 use super::super::removed;
 use super::super::{Acked, Append, StoreError};
 use super::RocksStore;
+use super::ahead::{drop_branch, drop_rows};
 use super::keys::{self, Column};
 use super::read::View;
 use super::values::{self, NOTHING_LIVE, QueueValue};
@@ -18,11 +19,30 @@ pub(super) fn batch(store: &RocksStore, group: &[Append]) -> Result<WriteBatch, 
     let appends = outstanding(group, |queue| Ok(store.view(queue).standing()?.map(|standing| standing.head)))?;
     let mut batch = WriteBatch::default();
     for chain in appends.chunk_by(|a, b| a.queue == b.queue) {
-        chain.iter().for_each(|append| put_rows(store, &mut batch, append));
+        let number = put_chain(store, &mut batch, chain)?;
         put_removed(store, &mut batch, chain)?;
-        put_queue(store, &mut batch, chain)?;
+        put_queue(store, &mut batch, chain, number)?;
     }
     Ok(batch)
+}
+
+/// All appends of one queue. Gives the number of the branch that stands then.
+fn put_chain(store: &RocksStore, batch: &mut WriteBatch, chain: &[&Append]) -> Result<u64, StoreError> {
+    let Some(queue) = chain.first().map(|append| append.queue) else { return Ok(0) };
+    let view = store.view(&queue);
+    let mut number = view.standing()?.map_or(0, |standing| standing.branch);
+    for append in chain {
+        if append.replaces {
+            // Also what earlier appends of this batch put there.
+            Column::BRANCHED.into_iter().for_each(|column| drop_rows(store, batch, column, &keys::branch(&queue, number)));
+            number = number.wrapping_add(1);
+        } else if !append.staged.is_empty() {
+            // Where a transfer first showed in the middle which way it goes, some of it was staged for both.
+            drop_branch(&view, store, batch, &keys::branch(&queue, number.wrapping_add(1)))?;
+        }
+        put_rows(store, batch, append, &keys::branch(&queue, number));
+    }
+    Ok(number)
 }
 
 /// The acknowledgements of `group` that are higher than what is kept. The caller holds the place to write.
@@ -46,10 +66,10 @@ pub(super) fn acknowledgements(store: &RocksStore, group: &[Acked]) -> Result<Wr
 }
 
 /// The queue's own row, once for all its appends, since it holds 4 KiB of set hashes.
-fn put_queue(store: &RocksStore, batch: &mut WriteBatch, chain: &[&Append]) -> Result<(), StoreError> {
+fn put_queue(store: &RocksStore, batch: &mut WriteBatch, chain: &[&Append], branch: u64) -> Result<(), StoreError> {
     let Some(last) = chain.last() else { return Ok(()) };
     let first = first_live(&store.view(&last.queue), chain)?;
-    let value = QueueValue { first, row: last.row.clone() };
+    let value = QueueValue { first, branch, row: last.row.clone() };
     batch.put_cf(store.column(Column::Queues), last.queue.bytes(), value.encode());
     Ok(())
 }
@@ -78,27 +98,29 @@ fn put_removed(store: &RocksStore, batch: &mut WriteBatch, chain: &[&Append]) ->
 /// Lower bound of the live offsets after `chain`. Steps over each deleted row once in the life of the queue, and only here.
 fn first_live(view: &View<'_>, chain: &[&Append]) -> Result<Offset, StoreError> {
     let (mut added, mut gone) = (BTreeSet::new(), HashSet::new());
-    for append in chain {
+    let replaced = chain.iter().rposition(|append| append.replaces);
+    for append in &chain[replaced.unwrap_or(0)..] {
         for row in &append.retired {
             added.remove(&row.offset);
             gone.insert(row.offset);
         }
         added.extend(append.entries.iter().map(|(row, _)| row.offset).chain(append.staged.iter().map(|row| row.offset)));
     }
-    let stored = view.standing()?.map_or(NOTHING_LIVE, |standing| standing.first);
-    let kept = if gone.contains(&stored) {
-        view.live_offsets(stored).find(|offset| offset.as_ref().map_or(true, |offset| !gone.contains(offset))).transpose()?
+    let standing = view.standing()?.filter(|_| replaced.is_none());
+    let stored = standing.as_ref().map_or(NOTHING_LIVE, |standing| standing.first);
+    let kept = if let Some(standing) = standing.filter(|standing| gone.contains(&standing.first)) {
+        view.live_offsets(&standing)?.find(|offset| offset.as_ref().map_or(true, |offset| !gone.contains(offset))).transpose()?
     } else {
         Some(stored)
     };
     Ok(kept.into_iter().chain(added.first().copied()).min().unwrap_or(NOTHING_LIVE))
 }
 
-fn put_rows(store: &RocksStore, batch: &mut WriteBatch, append: &Append) {
-    put_live(store, batch, append);
+fn put_rows(store: &RocksStore, batch: &mut WriteBatch, append: &Append, branch: &QueueId) {
+    put_live(store, batch, append, branch);
     let queue = &append.queue;
     for (node, hash) in &append.history {
-        batch.put_cf(store.column(Column::History), keys::node(queue, *node), hash);
+        batch.put_cf(store.column(Column::History), keys::node(branch, *node), hash);
     }
     for reader in &append.access_removed {
         batch.delete_cf(store.column(Column::Access), keys::named(queue, reader.bytes()));
@@ -116,8 +138,8 @@ fn put_rows(store: &RocksStore, batch: &mut WriteBatch, append: &Append) {
 }
 
 /// Deletions first: within a batch the later operation on a key stands.
-fn put_live(store: &RocksStore, batch: &mut WriteBatch, append: &Append) {
-    let key = |number| keys::numbered(&append.queue, number);
+fn put_live(store: &RocksStore, batch: &mut WriteBatch, append: &Append, branch: &QueueId) {
+    let key = |number| keys::numbered(branch, number);
     let new = || append.entries.iter().map(|(row, _)| row).chain(&append.staged);
     let reborn: HashSet<_> = new().map(|row| row.birth).collect();
     for row in &append.retired {

@@ -6,16 +6,20 @@
 //! | --- | --- | --- | --- |
 //! | `default` | `format` | version of this layout, `u32` | open |
 //! | `queues` | queue | [`QueueValue`](super::values::QueueValue): head, set hashes, frontier | every request, once |
-//! | `entries` | queue, offset `u64` | encoded entry, verbatim | scan |
-//! | `live` | queue, offset `u64` | birth `u64`, digest, bytes `u32` | bitmap, purge; retiring reads no ciphertext |
-//! | `births` | queue, birth `u64` | offset `u64` of its live entry | publish |
-//! | `history` | queue, level `u8`, index `u64` | hash of that complete subtree; at level 0 the leaf | proof |
+//! | `entries` | branch, offset `u64` | encoded entry, verbatim | scan |
+//! | `live` | branch, offset `u64` | birth `u64`, digest, bytes `u32` | bitmap, purge; retiring reads no ciphertext |
+//! | `births` | branch, birth `u64` | offset `u64` of its live entry | publish |
+//! | `history` | branch, level `u8`, index `u64` | hash of that complete subtree; at level 0 the leaf | proof |
 //! | `access` | queue, pseudonym | encoded access row | subscription |
 //! | `removed` | queue, pseudonym | term `u64`, number `u64` of the head that removed this reader | refusal |
 //! | `attachments` | queue, content hash | attachment, verbatim | grant |
 //! | `acknowledgements` | queue, pseudonym | term `u64`, number `u64`, signed acknowledgement; one row, overwritten | owner |
 //!
 //! `entries`, `live` and `births` hold live entries only: what is retired is deleted in the batch that retires it.
+//!
+//! *Branch* is the queue's id, and after the first time that a higher term replaced the branch that stood, the id with the number of
+//! such times in it ([`branch`]). So the next branch is staged beside the one that stands, one row makes it stand, and the old one
+//! goes by ranges.
 
 use tidings_core::history::NodeIndex;
 use tidings_proto::{Offset, QueueId};
@@ -56,6 +60,9 @@ impl Column {
         Self::Acknowledgements,
     ];
 
+    /// Those that hold a branch: all of it goes when a higher term replaces it.
+    pub(super) const BRANCHED: [Self; 4] = [Self::Entries, Self::Live, Self::Births, Self::History];
+
     /// Name on the disk.
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -81,6 +88,14 @@ impl Column {
     pub(super) const fn retires(self) -> bool {
         matches!(self, Self::Entries | Self::Live)
     }
+}
+
+/// What the rows of a queue's branch are found by, in the columns of [`Column::BRANCHED`]: the number, counted from 0, in the last
+/// eight bytes of the id. Two queues would have to share the other 24, which are of a hash.
+pub(super) fn branch(queue: &QueueId, number: u64) -> QueueId {
+    let mut bytes = *queue.bytes();
+    bytes[24..].iter_mut().zip(number.to_be_bytes()).for_each(|(byte, part)| *byte ^= part);
+    QueueId::new(bytes)
 }
 
 /// Key of an offset or a birth.
@@ -143,6 +158,14 @@ mod tests {
     fn the_last_possible_queue_has_a_bound_too() {
         let queue = QueueId::new([0xff; 32]);
         assert!(numbered(&queue, u64::MAX).as_slice() < above(&queue).as_slice());
+    }
+
+    /// The first branch has the rows that every queue had before there were branches.
+    #[test]
+    fn a_branch_has_rows_of_its_own_and_the_first_one_those_of_the_queue() {
+        let queue = QueueId::new([0xff; 32]);
+        assert_eq!(branch(&queue, 0), queue);
+        assert_eq!(branch(&queue, 0x0102).bytes()[24..], [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0xfd]);
     }
 
     /// The layout since format 1. A change here needs a new format number and a migration.

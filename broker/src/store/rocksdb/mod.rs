@@ -8,6 +8,7 @@ mod log_tail;
 mod open;
 mod read;
 mod read_only;
+mod snapshot;
 mod tamper; // for tests: a hand on the disk
 #[cfg(test)]
 mod tests;
@@ -25,8 +26,9 @@ use tidings_proto::{Birth, ContentHash, HeadRank, Offset, Pseudonym, QueueId};
 
 use self::keys::Column;
 use self::read::View;
+use self::snapshot::Moment;
 use self::writes::Writes;
-use super::{Acked, Append, Cause, LiveRow, QueueRow, Scan, ScanLimit, Staged, Store, StoreError};
+use super::{Acked, Append, Cause, LiveRow, QueueRow, Scan, ScanLimit, Snapshot, Staged, Store, StoreError};
 
 pub use open::{OpenError, Settings};
 pub use tamper::rewrite_entry;
@@ -110,7 +112,7 @@ impl Store for RocksStore {
     }
 
     fn access_list(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError> {
-        self.view(queue).by_reader(Column::Access).map(|row| row.map(|(reader, bytes)| (reader, Bytes::from(bytes)))).collect()
+        self.view(queue).access_list()
     }
 
     fn was_removed(&self, queue: &QueueId, reader: &Pseudonym) -> Result<bool, StoreError> {
@@ -125,6 +127,10 @@ impl Store for RocksStore {
         let mut writes = self.writer()?;
         let batch = append::acknowledgements(self, group)?;
         if batch.is_empty() { Ok(()) } else { self.put(&mut writes, batch, true) }
+    }
+
+    fn snapshot<'a>(&'a self, queue: &QueueId) -> Result<Option<Box<dyn Snapshot + 'a>>, StoreError> {
+        Ok(Moment::of(self, queue)?.map(|moment| Box::new(moment) as Box<dyn Snapshot + 'a>))
     }
 
     fn acknowledgements(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError> {

@@ -1,5 +1,6 @@
 //! Reads of one queue, all from one snapshot, checksums verified.
 
+use std::cell::OnceCell;
 use std::fmt::Display;
 
 use ::rocksdb::{DB, Direction, ErrorKind, IteratorMode, ReadOptions, SnapshotWithThreadMode};
@@ -27,11 +28,13 @@ pub(super) struct View<'a> {
     snapshot: SnapshotWithThreadMode<'a, DB>,
     /// `None` for rows of no queue.
     queue: Option<QueueId>,
+    /// What the rows of the branch that stands are found by.
+    branch: OnceCell<QueueId>,
 }
 
 impl<'a> View<'a> {
     pub(super) fn new(store: &'a RocksStore, queue: Option<QueueId>) -> Self {
-        Self { store, snapshot: store.db.snapshot(), queue }
+        Self { store, snapshot: store.db.snapshot(), queue, branch: OnceCell::new() }
     }
 
     pub(super) fn get(&self, column: Column, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
@@ -48,14 +51,16 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn live_at(&self, offsets: &[Offset]) -> Result<Vec<Option<LiveRow>>, StoreError> {
-        let found = self.get_all(Column::Live, offsets.iter().map(|offset| keys::numbered(&self.queue_id(), offset.value())))?;
+        let branch = self.branch()?;
+        let found = self.get_all(Column::Live, offsets.iter().map(|offset| keys::numbered(&branch, offset.value())))?;
         let row =
             |(offset, bytes): (&Offset, Option<Vec<u8>>)| bytes.map(|bytes| self.sound(values::decode_live(*offset, &bytes))).transpose();
         offsets.iter().zip(found).map(row).collect()
     }
 
     pub(super) fn live_of(&self, births: &[Birth]) -> Result<Vec<Option<LiveRow>>, StoreError> {
-        let found = self.get_all(Column::Births, births.iter().map(|birth| keys::numbered(&self.queue_id(), birth.value())))?;
+        let branch = self.branch()?;
+        let found = self.get_all(Column::Births, births.iter().map(|birth| keys::numbered(&branch, birth.value())))?;
         let offset = |bytes: Option<Vec<u8>>| bytes.map(|bytes| self.sound(values::decode_offset(&bytes))).transpose();
         let offsets = found.into_iter().map(offset).collect::<Result<Vec<_>, _>>()?;
         let known: Vec<Offset> = offsets.iter().flatten().copied().collect();
@@ -67,7 +72,8 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn history(&self, nodes: &[NodeIndex]) -> Result<Vec<Option<[u8; 32]>>, StoreError> {
-        let found = self.get_all(Column::History, nodes.iter().map(|node| keys::node(&self.queue_id(), *node)))?;
+        let branch = self.branch()?;
+        let found = self.get_all(Column::History, nodes.iter().map(|node| keys::node(&branch, *node)))?;
         let hash = |bytes: Option<Vec<u8>>| bytes.map(|bytes| bytes.try_into().map_err(|_| self.damaged("history row"))).transpose();
         found.into_iter().map(hash).collect()
     }
@@ -79,7 +85,7 @@ impl<'a> View<'a> {
     pub(super) fn bitmap(&self, through: Offset, limit: ScanLimit) -> Result<Option<(RoaringTreemap, Scan)>, StoreError> {
         let Some(standing) = self.standing()? else { return Ok(None) };
         let mut live = RoaringTreemap::new();
-        for offset in self.live_offsets(standing.first) {
+        for offset in self.live_offsets(&standing)? {
             let offset = offset?;
             if offset > through {
                 break;
@@ -89,14 +95,29 @@ impl<'a> View<'a> {
         Ok(Some((live, self.scan_at(standing, through, limit)?)))
     }
 
-    /// Live offsets from `first` on, ascending; reads no entry.
-    pub(super) fn live_offsets(&self, first: Offset) -> impl Iterator<Item = Result<Offset, StoreError>> {
-        self.numbered_from(Column::Live, Some(first)).map(|row| row.map(|(offset, _)| offset))
+    /// Live offsets, ascending; reads no entry.
+    pub(super) fn live_offsets(&self, standing: &Standing) -> Result<impl Iterator<Item = Result<Offset, StoreError>>, StoreError> {
+        Ok(self.numbered_from(Column::Live, self.branch()?, Some(standing.first)).map(|row| row.map(|(offset, _)| offset)))
+    }
+
+    /// What the rows of the branch that stands are found by; of the first one if nothing does.
+    pub(super) fn branch(&self) -> Result<QueueId, StoreError> {
+        if let Some(branch) = self.branch.get() {
+            return Ok(*branch);
+        }
+        let number = self.standing()?.map_or(0, |standing| standing.branch);
+        Ok(*self.branch.get_or_init(|| keys::branch(&self.queue_id(), number)))
+    }
+
+    /// Whether this column has a row of a branch.
+    pub(super) fn holds(&self, column: Column, branch: &QueueId) -> Result<bool, StoreError> {
+        self.range(column, branch, branch.bytes()).next().transpose().map(|row| row.is_some())
     }
 
     /// Rows named by a pseudonym, ascending.
     pub(super) fn by_reader(&self, column: Column) -> impl Iterator<Item = Result<ReaderRow, StoreError>> {
-        self.range(column, self.queue_id().bytes()).map(|row| {
+        let queue = self.queue_id();
+        self.range(column, &queue, queue.bytes()).map(|row| {
             let (key, value) = row?;
             let name = keys::name_of(&key).ok_or_else(|| self.damaged("a key without a pseudonym"))?;
             Ok((Pseudonym::new(name), value))
@@ -117,7 +138,12 @@ impl<'a> View<'a> {
     /// Offsets above the head, where something is staged, at most `limit` of them.
     pub(super) fn ahead(&self, limit: usize) -> Result<Vec<Offset>, StoreError> {
         let newest = self.standing()?.map(|standing| self.newest(&standing)).transpose()?.unwrap_or(Offset::ZERO);
-        self.numbered_from(Column::Entries, newest.next()).take(limit).map(|row| row.map(|(offset, _)| offset)).collect()
+        self.numbered_from(Column::Entries, self.branch()?, newest.next()).take(limit).map(|row| row.map(|(offset, _)| offset)).collect()
+    }
+
+    /// All access rows, ascending by pseudonym.
+    pub(super) fn access_list(&self) -> Result<Vec<(Pseudonym, Bytes)>, StoreError> {
+        self.by_reader(Column::Access).map(|row| row.map(|(reader, bytes)| (reader, Bytes::from(bytes)))).collect()
     }
 
     /// What was read, or the queue is damaged.
@@ -129,7 +155,8 @@ impl<'a> View<'a> {
         let newest = self.newest(&standing)?;
         let from = after.next().map(|next| next.max(standing.first));
         // What is staged above the head is nobody's business yet. [P-10]
-        let live = self.numbered_from(Column::Entries, from).take_while(|row| row.as_ref().map_or(true, |(offset, _)| *offset <= newest));
+        let rows = self.numbered_from(Column::Entries, self.branch()?, from);
+        let live = rows.take_while(|row| row.as_ref().map_or(true, |(offset, _)| *offset <= newest));
         let live = live.map(|row| row.map(|(offset, bytes)| (offset, Bytes::from(bytes))));
         let (entries, complete) = limit.take(live)?;
         Ok(Scan { head: standing.head, entries, complete })
@@ -140,18 +167,23 @@ impl<'a> View<'a> {
     }
 
     /// Rows of an offset from `from` on, ascending; none without `from` or if nothing is live.
-    fn numbered_from(&self, column: Column, from: Option<Offset>) -> impl Iterator<Item = Result<(Offset, Box<[u8]>), StoreError>> {
-        let start = from.filter(|first| *first != NOTHING_LIVE).map(|first| keys::numbered(&self.queue_id(), first.value()));
-        start.into_iter().flat_map(move |start| self.range(column, &start)).map(|row| {
+    fn numbered_from(
+        &self,
+        column: Column,
+        branch: QueueId,
+        from: Option<Offset>,
+    ) -> impl Iterator<Item = Result<(Offset, Box<[u8]>), StoreError>> {
+        let start = from.filter(|first| *first != NOTHING_LIVE).map(|first| keys::numbered(&branch, first.value()));
+        start.into_iter().flat_map(move |start| self.range(column, &branch, &start)).map(|row| {
             let (key, value) = row?;
             Ok((keys::offset_of(&key).ok_or_else(|| self.damaged("a key without an offset"))?, value))
         })
     }
 
-    /// Rows of this queue from a key on. The bound lies within the queue, so no iterator walks over what others deleted.
-    fn range<'v>(&'v self, column: Column, from: &[u8]) -> impl Iterator<Item = Result<Pair, StoreError>> + use<'v, 'a> {
+    /// Rows of a queue or branch from a key on. The bound lies within it, so no iterator walks over what others deleted.
+    fn range<'v>(&'v self, column: Column, of: &QueueId, from: &[u8]) -> impl Iterator<Item = Result<Pair, StoreError>> + use<'v, 'a> {
         let mut options = self.options();
-        options.set_iterate_upper_bound(keys::above(&self.queue_id()));
+        options.set_iterate_upper_bound(keys::above(of));
         options.set_prefix_same_as_start(true);
         let mode = IteratorMode::From(from, Direction::Forward);
         self.store.db.iterator_cf_opt(self.store.column(column), options, mode).map(|row| row.map_err(|error| self.failed(error)))
@@ -185,7 +217,7 @@ impl<'a> View<'a> {
         }
     }
 
-    fn damaged(&self, detail: impl Display) -> StoreError {
+    pub(super) fn damaged(&self, detail: impl Display) -> StoreError {
         StoreError::Damaged { queue: self.queue, detail: detail.to_string() }
     }
 }

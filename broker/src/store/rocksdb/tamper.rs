@@ -17,7 +17,8 @@ use super::open::Settings;
 /// `NotFound`: there is no such entry. Else the store cannot be opened, because a broker runs on it for one, read or written.
 pub fn rewrite_entry(folder: &Path, queue: &QueueId, offset: Offset, change: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
     let store = RocksStore::open(folder, &Settings::default()).map_err(io::Error::other)?;
-    let key = keys::numbered(queue, offset.value());
+    let branch = store.view(queue).branch().map_err(io::Error::other)?;
+    let key = keys::numbered(&branch, offset.value());
     let column = store.column(Column::Entries);
     let mut bytes = store.db.get_cf(column, key).map_err(io::Error::other)?.ok_or(io::ErrorKind::NotFound)?;
     change(&mut bytes);

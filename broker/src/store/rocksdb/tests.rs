@@ -1,5 +1,6 @@
 //! What only a store on a disk can show: it is opened again, copied, locked, limited and damaged.
 
+mod branches;
 mod damage;
 mod read_only;
 

@@ -6,8 +6,9 @@ use tidings_proto::{HeadRank, Offset};
 
 use super::super::{LiveRow, QueueRow};
 
-/// Version of [`QueueValue`] within format 1.
+/// Version of [`QueueValue`]: that of a queue whose first branch stands, as it always was, and with the number of the branch.
 const QUEUE_VALUE: u8 = 1;
+const QUEUE_VALUE_BRANCHED: u8 = 2;
 /// No length in a row is capped here: it was capped on its way in, and is bounded by the row.
 const ANY: usize = u32::MAX as usize;
 /// In place of the first live offset if nothing is live.
@@ -18,13 +19,18 @@ pub(super) const NOTHING_LIVE: Offset = Offset::new(u64::MAX);
 pub(super) struct QueueValue {
     /// No live entry has a lower offset, so no iterator starts below and steps over what was deleted there.
     pub(super) first: Offset,
+    /// How often a higher term replaced the branch that stood.
+    pub(super) branch: u64,
     pub(super) row: QueueRow,
 }
 
 impl QueueValue {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new();
-        out.u8(QUEUE_VALUE);
+        out.u8(if self.branch == 0 { QUEUE_VALUE } else { QUEUE_VALUE_BRANCHED });
+        if self.branch > 0 {
+            out.u64(self.branch);
+        }
         out.offset(self.first);
         out.bytes(&self.row.head);
         out.timestamp(self.row.since);
@@ -38,7 +44,7 @@ impl QueueValue {
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut input = Decoder::new(bytes);
-        let (first, head) = Standing::read(&mut input)?;
+        let Standing { first, branch, head } = Standing::read(&mut input)?;
         let row = QueueRow {
             head,
             since: input.timestamp()?,
@@ -49,27 +55,29 @@ impl QueueValue {
             access: Box::new(input.array("access set hash")?),
         };
         input.finish()?;
-        Ok(Self { first, row })
+        Ok(Self { first, branch, row })
     }
 }
 
 /// The front of a [`QueueValue`]: all that a scan needs of it.
 pub(super) struct Standing {
     pub(super) first: Offset,
+    pub(super) branch: u64,
     pub(super) head: Bytes,
 }
 
 impl Standing {
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let (first, head) = Self::read(&mut Decoder::new(bytes))?;
-        Ok(Self { first, head })
+        Self::read(&mut Decoder::new(bytes))
     }
 
-    fn read(input: &mut Decoder<'_>) -> Result<(Offset, Bytes), DecodeError> {
-        match input.u8("version")? {
-            QUEUE_VALUE => Ok((input.offset()?, Bytes::copy_from_slice(input.bytes(ANY, "head")?))),
-            found => Err(DecodeError::TooNew { object: "queue row", found }),
-        }
+    fn read(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        let branch = match input.u8("version")? {
+            QUEUE_VALUE => 0,
+            QUEUE_VALUE_BRANCHED => input.u64("branch")?,
+            found => return Err(DecodeError::TooNew { object: "queue row", found }),
+        };
+        Ok(Self { branch, first: input.offset()?, head: Bytes::copy_from_slice(input.bytes(ANY, "head")?) })
     }
 }
 
@@ -139,12 +147,15 @@ mod tests {
             live_bytes: 3,
             since: Timestamp::new(4),
         };
-        QueueValue { first: Offset::new(5), row }
+        QueueValue { first: Offset::new(5), branch: 0, row }
     }
 
     #[test]
     fn a_queue_row_is_read_as_it_was_written() {
-        assert_eq!(QueueValue::decode(&value().encode()), Ok(value()));
+        for branch in [0, 1, u64::MAX] {
+            let value = QueueValue { branch, ..value() };
+            assert_eq!(QueueValue::decode(&value.encode()), Ok(value));
+        }
     }
 
     /// The layout of format 1. A change here needs a new version of the row.

@@ -10,7 +10,7 @@ use super::super::error::{GrantFailure, RevokeFailure};
 use super::super::room::Room;
 use super::signing::{Access, UNASKED};
 use super::{Owner, Published};
-use crate::state::{OwnView, StateError};
+use crate::state::{OwnView, ReaderRow, StateError};
 
 /// From so many epochs with live entries on, old ones are emptied before a new one begins: another one must always have room in
 /// the head, and its grants in one publish.
@@ -31,6 +31,7 @@ impl Owner {
             let text = self.state.read(|transaction| OwnView(transaction).invitation(&pseudonym))?;
             return Ok((text.ok_or(WriterError::AlreadyReader)?, self.rank().number));
         }
+        self.sign_opening(now)?;
         let access = AccessChange { add: vec![Invitee { card, name }], locator: self.locator.clone(), ..AccessChange::default() };
         let (key, descriptor) = (self.key.clone(), self.writer.descriptor().clone());
         let mut text = String::new();
@@ -39,6 +40,8 @@ impl Owner {
             let granted = signed.granted.first().ok_or(StateError::Damaged("a grant was not sealed".into()))?;
             let invitation = Invitation { descriptor, card: key.card(), addresses, grant: granted.grant.clone() };
             text = invitation.sign(&key);
+            let since = signed.head.rank().number;
+            step.put_reader_row(&granted.pseudonym, ReaderRow { since, ended: HeadNumber::ZERO })?;
             step.put_invitation(&granted.pseudonym, &text)
         })?;
         let published = published.ok_or(WriterError::NoSuchReader)?;
@@ -53,7 +56,7 @@ impl Owner {
         if !self.writer.readers().iter().any(is_it) {
             return Err(RevokeFailure::NoSuchReader);
         }
-        let mut published = Vec::new();
+        let mut published: Vec<Published> = self.sign_opening(now)?.into_iter().collect();
         while self.writer.crowded_through(EPOCHS_CROWDED).is_some() {
             let Some(emptied) = self.sign(&UNASKED, now)? else { break };
             published.push(emptied);
@@ -61,7 +64,10 @@ impl Owner {
         let access = AccessChange { remove: vec![*reader], locator: self.locator.clone(), ..AccessChange::default() };
         // Without waiting records: a revocation must not fail because one of them does.
         let room = Room::none();
-        let change = self.try_sign(&room, Access::Change(access), now, |step, _| step.end_reader(reader))?;
+        let change = self.try_sign(&room, Access::Change(access), now, |step, signed| {
+            step.end_reader(reader)?;
+            step.put_reader_ended(reader, signed.head.rank().number)
+        })?;
         published.extend(change);
         Ok(published)
     }

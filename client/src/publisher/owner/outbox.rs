@@ -17,6 +17,8 @@ use crate::state::{OwnStep, Row, StateError, put_rows};
 pub(in super::super) struct Part {
     pub(in super::super) writes: Vec<Write>,
     pub(in super::super) rows: Vec<Row>,
+    /// It may name reserved paths: it is of this program, not of an application.
+    pub(in super::super) reserved: bool,
 }
 
 /// What became of one write.
@@ -42,7 +44,7 @@ impl Owner {
             let step = OwnStep(transaction);
             let mut answers = Vec::with_capacity(parts.len());
             for part in parts {
-                if let Some(refused) = refusal(&step, &part.writes)? {
+                if let Some(refused) = refusal(&step, part)? {
                     answers.push(Err(refused));
                     continue;
                 }
@@ -64,9 +66,12 @@ impl Owner {
 }
 
 /// Why these writes cannot be taken as they stand, looked at before anything of them is changed.
-fn refusal(step: &OwnStep<'_>, writes: &[Write]) -> Result<Option<WriteError>, StateError> {
+fn refusal(step: &OwnStep<'_>, part: &Part) -> Result<Option<WriteError>, StateError> {
     let mut exists: HashMap<&RecordPath, bool> = HashMap::new();
-    for write in writes {
+    for write in &part.writes {
+        if !part.reserved && write.path().is_reserved() {
+            return Ok(Some(WriteError::Reserved(write.path().clone())));
+        }
         if let Err(error) = check(write) {
             return Ok(Some(error));
         }

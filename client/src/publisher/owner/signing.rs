@@ -7,6 +7,7 @@ use tidings_core::{Mutation, RecordPath};
 use tidings_proto::frames::{Limits, Request};
 use tidings_proto::{ContentHash, Pseudonym, Timestamp};
 
+use super::super::floor::Due;
 use super::super::room::Room;
 use super::{Owner, Published, SignError};
 use crate::clock;
@@ -16,7 +17,7 @@ use crate::state::{OwnStep, SealedView, StateError};
 const EPOCHS_KEPT: usize = 48;
 
 /// Readers whose grants and copies are renewed by one publish.
-const RENEWED_TOGETHER: usize = 256;
+pub(super) const RENEWED_TOGETHER: usize = 256;
 
 /// What goes into a publish that is signed before a broker said how much it takes: any broker takes so much.
 pub(in super::super) const UNASKED: Limits = Limits {
@@ -40,6 +41,9 @@ impl Owner {
     /// Signs what waits, as much as one publish takes, with a raise of the floor if one is due, and signs again what has to be.
     /// `None` if there is nothing to sign. When this returns, the publish is durable.
     pub(in super::super) fn sign(&mut self, limits: &Limits, now: Timestamp) -> Result<Option<Published>, SignError> {
+        if let Some(opened) = self.sign_opening(now)? {
+            return Ok(Some(opened));
+        }
         if self.renewing
             && let Some(published) = self.renew(now)?
         {
@@ -55,10 +59,10 @@ impl Owner {
         }
     }
 
-    /// Signs until everything that lives is kept sealed. Gives what was signed.
+    /// Signs until everything that lives is kept sealed, and the term that a merge opened has its first head. Gives what was signed.
     pub(in super::super) fn make_whole(&mut self, now: Timestamp) -> Result<Vec<Published>, SignError> {
         let mut published = Vec::new();
-        while !self.is_whole()? {
+        while self.writer.keys_are_due() || !self.is_whole()? {
             match self.sign(&UNASKED, now)? {
                 Some(signed) => published.push(signed),
                 None => break,
@@ -67,7 +71,7 @@ impl Owner {
         Ok(published)
     }
 
-    fn is_whole(&self) -> Result<bool, StateError> {
+    pub(in super::super) fn is_whole(&self) -> Result<bool, StateError> {
         Ok(!self.renewing && self.state.read(|transaction| SealedView(transaction).has_all_entries())?)
     }
 
@@ -142,6 +146,7 @@ impl Owner {
         match done {
             Ok(published) => {
                 self.writer = writer;
+                self.term_began()?;
                 Ok(Some(published))
             }
             Err(SignAbort::Nothing) => Ok(None),
@@ -156,7 +161,8 @@ impl Owner {
     fn content(&self, step: &OwnStep<'_>, room: &Room, accompanied: bool, now: Timestamp) -> Result<Content, StateError> {
         let mut room = room.clone();
         let waiting = step.outbox(|_, bytes| room.take(bytes))?;
-        let floor = self.floor.step(step, &self.writer, accompanied || !waiting.is_empty(), now)?;
+        let floor =
+            self.floor.step(step, &self.writer, Due { accompanied: accompanied || !waiting.is_empty(), compared: self.compared }, now)?;
         let purged = floor.iter().flat_map(|floor| &floor.purged).map(|record| record.path.clone());
         let done: HashSet<RecordPath> = waiting.iter().map(|mutation| mutation.path.clone()).chain(purged).collect();
         let again = step.again(self.writer.crowded_through(EPOCHS_KEPT), &done, |bytes| room.take(bytes))?;

@@ -23,6 +23,7 @@ use super::*;
 mod access;
 mod renewal;
 mod sealed;
+mod terms;
 
 const LIMITS: Limits = Limits {
     publish_entries_max: 4_096,
@@ -43,12 +44,14 @@ fn key() -> Arc<NodeKey> {
 }
 
 fn open(state: State) -> Owner {
-    Owner::open(state, key(), FloorPolicy::new(Duration::from_secs(30 * 24 * 60 * 60)), String::new()).expect("opened")
+    let mut owner = Owner::open(state, key(), FloorPolicy::new(Duration::from_secs(30 * 24 * 60 * 60)), String::new()).expect("opened");
+    owner.compared = true;
+    owner
 }
 
 impl Owner {
     fn write(&mut self, writes: &[Write], now: Timestamp) -> Result<Vec<Taken>, WriteError> {
-        let part = Part { writes: writes.to_vec(), rows: Vec::new() };
+        let part = Part { writes: writes.to_vec(), ..Part::default() };
         self.write_parts(&[part], now)?.remove(0)
     }
 }
@@ -173,7 +176,7 @@ fn many_writes_share_one_transaction_although_some_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut owner = open(State::open(&folder.path().join("state.redb")).expect("created"));
     let write = |number| if number % 20 == 0 { delete("/nothing") } else { put(&format!("/{number}"), "1") };
-    let parts: Vec<Part> = (0..1_500).map(|number| Part { writes: vec![write(number)], rows: Vec::new() }).collect();
+    let parts: Vec<Part> = (0..1_500).map(|number| Part { writes: vec![write(number)], ..Part::default() }).collect();
     let began = std::time::Instant::now();
     let taken = owner.write_parts(&parts, at(0)).expect("written");
     println!("1,500 writes, 75 of them refused: {:?}", began.elapsed());
@@ -185,7 +188,7 @@ fn many_writes_share_one_transaction_although_some_are_refused() {
 fn a_refused_part_leaves_the_others_and_nothing_of_itself() {
     let mut owner = owner();
     let parts = [vec![put("/a", "1")], vec![put("/b", "1"), delete("/c")], vec![delete("/a"), put("/c", "1")], vec![delete("/a")]];
-    let parts = parts.map(|writes| Part { writes, rows: Vec::new() });
+    let parts = parts.map(|writes| Part { writes, ..Part::default() });
     let taken = owner.write_parts(&parts, at(0)).expect("written");
     assert_eq!(taken.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true, false]);
     assert_eq!(sign(&mut owner, 0).expect("something").paths, [path("/c")]);

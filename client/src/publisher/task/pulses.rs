@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tidings_core::{Pulse, SignedHead};
 use tidings_proto::Timestamp;
 use tokio::time::Instant;
 
-use super::super::line::Line;
+use super::super::lines::Up;
 use super::Task;
 use crate::clock;
 
@@ -23,43 +24,48 @@ pub(super) struct Pulses {
 }
 
 impl Task {
-    /// Says that the newest head is the newest, if that is due and the broker holds it.
+    /// Says that the newest head is the newest, where that is due, to every broker that holds it.
     pub(super) fn pulse(&mut self) {
-        let (Some(every), Line::Up(up)) = (self.config.pulse_every, &mut self.line) else { return };
+        let Some(every) = self.config.pulse_every else { return };
         let now = Instant::now();
-        if up.pulse_at.is_none_or(|due| due > now) {
+        if self.lines.ups().all(|up| up.pulse_at.is_none_or(|due| due > now)) {
             return;
         }
-        if self.send_pulse(Some(every))
-            && let Line::Up(up) = &mut self.line
-        {
-            up.pulse_at = Some(now + every);
-        }
+        self.send_pulse(Some(every), |up| up.pulse_at.is_some_and(|due| due <= now), Some(now + every));
     }
 
     /// Takes the promise of another pulse back, before this node falls silent on purpose. True if that was said.
     pub(super) fn promise_nothing(&mut self) -> bool {
-        self.pulses.promised && self.send_pulse(None)
+        self.pulses.promised && self.send_pulse(None, |_| true, None)
     }
 
-    /// A reader that hears of a head which the broker does not have would accuse the broker: so nothing is said until it is
-    /// receipted.
-    fn send_pulse(&mut self, every: Option<Duration>) -> bool {
-        let receipted = self.watched.waiting.borrow().unreceipted == 0;
-        let Line::Up(up) = &self.line else { return false };
-        if !receipted || !up.session.is_idle() {
-            return false;
+    /// A reader that hears of a head which the broker does not have would accuse the broker: so nothing is said there until it is
+    /// receipted there.
+    fn send_pulse(&mut self, every: Option<Duration>, to: impl Fn(&Up) -> bool, again: Option<Instant>) -> bool {
+        let (pulse, number) = {
+            let owner = self.owner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let Some(head) = owner.writer.head() else { return false };
+            let pulse = next(head, self.pulses.last, clock::now(), every);
+            (Pulsing { time: pulse.time, bytes: pulse.sign(&owner.key) }, head.rank().number)
+        };
+        let mut sent = false;
+        for up in self.lines.ups_mut().filter(|up| up.session.holds(number) && to(up)) {
+            if up.session.send_pulse(pulse.bytes.clone()) {
+                (up.pulse_at, sent) = (again, true);
+            }
         }
-        let owner = self.owner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Some(head) = owner.writer.head() else { return false };
-        let pulse = next(head, self.pulses.last, clock::now(), every);
-        let sent = up.session.send_pulse(pulse.sign(&owner.key));
         if sent {
             self.pulses.last = pulse.time;
             self.pulses.promised = every.is_some();
         }
         sent
     }
+}
+
+/// A signed pulse.
+struct Pulsing {
+    time: Timestamp,
+    bytes: Bytes,
 }
 
 /// The pulse for `head` after one at `last`.

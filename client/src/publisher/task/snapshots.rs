@@ -47,7 +47,12 @@ impl Task {
             return;
         }
         self.snapshots.alone = self.config.brokers.is_empty();
-        if let Err(error) = self.sign_for_snapshots().await {
+        let conflict = self.comparing.conflict().is_some();
+        if conflict {
+            self.end_snapshots(|| Err(SnapshotError::Conflict));
+        } else if !self.comparing.is_open() {
+            // The answer comes once something may be signed, or is too late.
+        } else if let Err(error) = self.sign_for_snapshots().await {
             self.end_snapshots(|| Err(error.clone()));
         } else if self.snapshots.alone || self.watched.waiting.borrow().unreceipted == 0 {
             self.give_snapshots().await;

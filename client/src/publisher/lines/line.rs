@@ -1,41 +1,44 @@
-//! The way to the brokers: waiting, dialing or in use.
+//! The way to one broker: waiting, dialing, recovering from it, or in use.
 
 use std::pin::Pin;
 
 use tidings_proto::Reply;
 use tokio::time::{Instant, sleep_until};
 
-use super::session::{Opened, Session};
+use super::super::recovering::Recovering;
+use super::super::session::{Opened, Session};
 use crate::connection::ConnectionError;
 use crate::stream::silent;
 
-type Attempt = Pin<Box<dyn Future<Output = Result<Opened, ConnectionError>> + Send>>;
+pub(in super::super) type Attempt = Pin<Box<dyn Future<Output = Result<Opened, ConnectionError>> + Send>>;
 
-/// Where the way to the brokers stands.
-pub(super) enum Line {
-    /// There is no broker to try.
+/// Where the way to a broker stands.
+pub(in super::super) enum Line {
+    /// A step on it is under way.
     Down,
-    /// Try again from the first one at this time.
+    /// Try at this time.
     Waiting(Instant),
-    /// The broker at this place is being tried.
-    Dialing(usize, Attempt),
-    /// A broker takes publishes.
+    /// It is being tried.
+    Dialing(Attempt),
+    /// Everything that it holds is asked for.
+    Recovering(Box<Recovering>),
+    /// It takes publishes.
     Up(Box<Up>),
 }
 
 /// A session and its clock.
-pub(super) struct Up {
-    pub(super) session: Session,
+pub(in super::super) struct Up {
+    pub(in super::super) session: Session,
     /// When the broker is asked for acknowledgements next.
-    pub(super) ask_at: Instant,
+    pub(in super::super) ask_at: Instant,
     /// When the next pulse is due; past if it waits for a receipt; `None` without pulses.
-    pub(super) pulse_at: Option<Instant>,
+    pub(in super::super) pulse_at: Option<Instant>,
 }
 
-/// What happened on the way to the brokers.
-pub(super) enum LineEvent {
+/// What happened on the way to a broker.
+pub(in super::super) enum LineEvent {
     Retry,
-    Dialed(usize, Result<Opened, ConnectionError>),
+    Dialed(Result<Opened, ConnectionError>),
     Reply(Result<Reply, ConnectionError>),
     AskReaders,
     /// A pulse is due.
@@ -53,7 +56,14 @@ impl Line {
                 sleep_until(*until).await;
                 LineEvent::Retry
             }
-            Self::Dialing(at, attempt) => LineEvent::Dialed(*at, attempt.await),
+            Self::Dialing(attempt) => LineEvent::Dialed(attempt.await),
+            Self::Recovering(recovering) => {
+                let silent_at = recovering.silent_at();
+                tokio::select! {
+                    () = sleep_until(silent_at) => LineEvent::Reply(Err(silent())),
+                    reply = recovering.stream.receive() => LineEvent::Reply(reply),
+                }
+            }
             Self::Up(up) => {
                 let room = up.session.room_for_part();
                 tokio::select! {

@@ -1,0 +1,253 @@
+//! Two branches of the own queue become one: a base that is gone on from, and a tail whose values are judged one by one. [P-5]
+//!
+//! One durable transaction, before anything is signed: a crash before it changed nothing, and after it the outbox says what is left to
+//! do.
+
+mod plan;
+mod readers;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use bytes::Bytes;
+use tidings_core::recovery::{Opened, OpenedRecord, Recovered, RecoveryError};
+use tidings_core::writer::{NewTerm, TermKeys, Writer, WriterError, WriterName};
+use tidings_core::{Mutation, RecordPath, Version};
+use tidings_proto::{HeadHash, HeadNumber, Offset, Pseudonym, Term, Timestamp};
+
+use super::owner::{Owner, put_term};
+use crate::clock;
+use crate::state::{MergeRow, OwnStep, OwnView, Rebuilt, StateError};
+use plan::Plan;
+
+/// Why nothing was merged. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MergeError {
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    #[error(transparent)]
+    Writer(#[from] WriterError),
+    #[error("no randomness: {0}")]
+    Randomness(#[from] getrandom::Error),
+}
+
+/// What was found, opened, and where it parts from the own history.
+struct Found<'a> {
+    recovered: &'a Recovered,
+    opened: Opened,
+    fork: HeadNumber,
+    /// Newest offset of the fork; of an older head, if more is not known of that one: then more counts as newer than the fork.
+    fork_offset: Offset,
+}
+
+impl Found<'_> {
+    fn is_newer(&self, offset: Offset) -> bool {
+        offset > self.fork_offset
+    }
+
+    /// Hashes of the heads above the fork, ascending, the newest last.
+    fn heads(&self) -> Result<Vec<HeadHash>, StateError> {
+        let newest = self.recovered.head().rank().number.value();
+        let missing = || StateError::Damaged("a head of a recovered history is missing".into());
+        (self.fork.value() + 1..=newest).map(|number| self.recovered.hash_of(HeadNumber::new(number)).ok_or_else(missing)).collect()
+    }
+}
+
+impl Owner {
+    /// Merges what was recovered from `source`, durably. The next head opens a new term; until everything of the merge is signed,
+    /// nobody who holds the tail is brought on. False if there was nothing to merge any more.
+    pub(super) fn merge(&mut self, recovered: &Recovered, source: &str, now: Timestamp) -> Result<bool, MergeError> {
+        let opened = recovered.open(&self.key)?;
+        let (own, theirs) = (self.rank(), recovered.head().rank());
+        let fork = self.fork(recovered)?;
+        if fork == theirs.number {
+            return Ok(false);
+        }
+        let fork_offset = self.state.read(|transaction| OwnView(transaction).cursor_at_or_below(fork))?;
+        let fork_offset = fork_offset.map_or(Offset::ZERO, |cursor| cursor.offset);
+        let found = Found { recovered, opened, fork, fork_offset };
+        self.seen = self.seen.max(theirs.term).max(own.term);
+        let own_is_base = fork < own.number && own > theirs;
+        tracing::warn!(fork = fork.value(), own = %own, theirs = %theirs, own_is_base, "merging another branch of the own queue");
+        if own_is_base { self.merge_theirs(&found, source, now) } else { self.rebuild_on_theirs(&found, source, now) }?;
+        Ok(true)
+    }
+
+    /// The newest head that both histories have; 0 is the start. Each history is a prefix of its later ones, so halving finds it.
+    fn fork(&self, recovered: &Recovered) -> Result<HeadNumber, StateError> {
+        self.state.read(|transaction| {
+            let view = OwnView(transaction);
+            let (mut common, mut parted) = (0, view.newest()?.min(recovered.head().rank().number).value() + 1);
+            while parted - common > 1 {
+                let middle = HeadNumber::new(common + (parted - common) / 2);
+                let (own, theirs) = (view.hash_of(middle)?, recovered.hash_of(middle));
+                if own.is_some() && own == theirs { common = middle.value() } else { parted = middle.value() }
+            }
+            Ok(HeadNumber::new(common))
+        })
+    }
+
+    /// The own branch goes on; theirs is the tail.
+    fn merge_theirs(&mut self, found: &Found<'_>, source: &str, now: Timestamp) -> Result<(), MergeError> {
+        let state = self.state.clone();
+        let live = |path: &RecordPath| state.read(|transaction| Ok(OwnView(transaction).record(path)?.map(|(_, mutation)| mutation)));
+        let floor_version = self.writer.head().map_or(Version::ZERO, |head| head.head().floor_version);
+        let tail: HashMap<&RecordPath, &OpenedRecord> = found.opened.records.iter().map(|row| (&row.record.path, row)).collect();
+        let (outbox, deleted) = self.state.read(|transaction| {
+            let mut deleted = Vec::new();
+            OwnView(transaction).live_records(|record, _| {
+                if !found.is_newer(record.offset) && !record.tombstone && !tail.contains_key(&record.path) {
+                    deleted.push(record.path);
+                }
+                Ok(())
+            })?;
+            Ok((OwnView(transaction).outbox_rows()?, deleted))
+        })?;
+        let mut clock = self.clock.max(latest(found, &outbox));
+        let mut plan = Plan::new(&live, floor_version);
+        let waiting: HashSet<&RecordPath> = outbox.iter().map(|row| &row.path).collect();
+        self.delete_all(&mut plan, deleted.iter().filter(|path| !waiting.contains(path)), &mut clock, now)?;
+        for row in found.opened.records.iter().filter(|row| found.is_newer(row.record.offset)) {
+            plan.take(&row.mutation)?;
+        }
+        // What waits was written on this base: only what the tail changes of the same record concerns it.
+        let touched: Vec<&Mutation> = outbox.iter().filter(|row| plan.publish.contains_key(&row.path)).collect();
+        for row in touched {
+            plan.take(row)?;
+        }
+        let mut writer = self.writer.clone();
+        let name = if self.is_moved() { WriterName::New } else { WriterName::Kept };
+        let how = NewTerm { writer: name, keys: TermKeys::New { seen: found.opened.writer.current_epoch() } };
+        writer.open_term(self.seen, how, &mut clock::entropy()?)?;
+        let removed = self.removed_on_their_tail(found)?;
+        let note =
+            self.note(found, source, now, &plan, readers::named(&self.writer, &removed), readers::only(&found.opened.writer, &self.writer));
+        self.state.write(|transaction| {
+            let step = OwnStep(transaction);
+            for row in plan.publish.values() {
+                let sequence = step.outbox_row(&row.path)?.map(|kept| kept.sequence);
+                step.put_outbox(row, sequence)?;
+            }
+            step.put_merged(found.heads()?)?;
+            finish(&step, &writer, clock, &removed, &note)
+        })?;
+        Ok(self.reread(writer, clock)?)
+    }
+
+    /// Their branch goes on; what was signed here since the fork is the tail.
+    fn rebuild_on_theirs(&mut self, found: &Found<'_>, source: &str, now: Timestamp) -> Result<(), MergeError> {
+        let base: HashMap<&RecordPath, &Mutation> = found.opened.records.iter().map(|row| (&row.record.path, &row.mutation)).collect();
+        let live = |path: &RecordPath| Ok(base.get(path).map(|mutation| Mutation::clone(mutation)));
+        let floor_version = found.recovered.head().head().floor_version;
+        let (outbox, paths, tail, left) = self.state.read(|transaction| {
+            let view = OwnView(transaction);
+            let (mut paths, mut tail) = (HashSet::new(), Vec::new());
+            view.live_records(|record, value| {
+                if found.is_newer(record.offset) {
+                    tail.push((record.offset, value()?));
+                }
+                paths.insert(record.path);
+                Ok(())
+            })?;
+            tail.sort_by_key(|(offset, _)| *offset);
+            Ok((view.outbox_rows()?, paths, tail, view.heads_above(found.fork)?))
+        })?;
+        let mut clock = self.clock.max(latest(found, &outbox));
+        let waiting: HashSet<&RecordPath> = outbox.iter().map(|row| &row.path).collect();
+        let mut plan = Plan::new(&live, floor_version);
+        let kept = |row: &&OpenedRecord| !found.is_newer(row.record.offset) && !row.record.tombstone;
+        let gone = found.opened.records.iter().filter(kept).map(|row| &row.record.path);
+        self.delete_all(&mut plan, gone.filter(|path| !paths.contains(*path) && !waiting.contains(path)), &mut clock, now)?;
+        tail.iter().try_for_each(|(_, row)| plan.take(row))?;
+        outbox.iter().try_for_each(|row| plan.take(row))?;
+        let mut writer = found.opened.writer.clone();
+        writer.open_term(self.seen, NewTerm::on_found_head(self.writer.current_epoch()), &mut clock::entropy()?)?;
+        let removed = self.removed_on_the_own_tail(found)?;
+        let unknown = readers::only(&self.writer, &found.opened.writer);
+        let note = self.note(found, source, now, &plan, readers::named(&found.opened.writer, &removed), unknown);
+        let rebuilt = rebuilt(found, &writer)?;
+        self.state.write(|transaction| {
+            let step = OwnStep(transaction);
+            step.rebuild(&rebuilt)?;
+            put_plan(&step, &mut plan.publish)?;
+            step.put_merged(left)?;
+            step.know_writer(&found.recovered.head().head().writer, Term::ZERO)?;
+            finish(&step, &writer, clock, &removed, &note)
+        })?;
+        Ok(self.reread(writer, clock)?)
+    }
+
+    fn delete_all<'p>(
+        &self,
+        plan: &mut Plan<'_>,
+        gone: impl Iterator<Item = &'p RecordPath>,
+        clock: &mut u64,
+        now: Timestamp,
+    ) -> Result<(), StateError> {
+        for path in gone {
+            let version = Version::after(Version { clock: *clock, ..Version::ZERO }, now, self.key.version_node());
+            *clock = version.clock;
+            plan.delete(path, version)?;
+        }
+        Ok(())
+    }
+
+    fn note(
+        &self,
+        found: &Found<'_>,
+        source: &str,
+        now: Timestamp,
+        plan: &Plan<'_>,
+        removed: Vec<crate::state::MergedReader>,
+        unknown: Vec<crate::state::MergedReader>,
+    ) -> MergeRow {
+        let (own, theirs) = (self.rank(), found.recovered.head().rank());
+        let (base, tail) = if found.fork < own.number && own > theirs { (own, theirs) } else { (theirs, own) };
+        let published = (plan.publish.len() as u64).saturating_sub(plan.rescued + plan.deleted);
+        MergeRow {
+            time: now,
+            source: source.to_owned(),
+            fork: found.fork,
+            base,
+            tail,
+            published,
+            rescued: plan.rescued,
+            deleted: plan.deleted,
+            removed,
+            unknown,
+        }
+    }
+}
+
+/// The clock of the latest version anywhere: whatever is written from now on is later.
+fn latest(found: &Found<'_>, outbox: &[Mutation]) -> u64 {
+    let records = found.opened.records.iter().map(|row| row.record.version.clock);
+    let floor = found.recovered.head().head().floor_version.clock;
+    records.chain(outbox.iter().map(|row| row.version.clock)).chain([floor]).max().unwrap_or_default()
+}
+
+fn rebuilt<'a>(found: &'a Found<'_>, writer: &'a Writer) -> Result<Rebuilt<'a>, StateError> {
+    let mut history = found.heads()?;
+    history.pop();
+    let missing = || StateError::Damaged("an attachment of a recovered queue is missing".into());
+    let names = found.recovered.rows().iter().flat_map(|row| [row.grant, row.owner_copy]);
+    let attachments: Vec<Bytes> =
+        names.map(|hash| found.recovered.attachment(&hash).cloned().ok_or_else(missing)).collect::<Result<_, _>>()?;
+    let records = found.opened.records.iter().map(|row| (&row.record, &row.mutation, row.entry.as_ref())).collect();
+    Ok(Rebuilt { writer, head: found.recovered.head().cursor(), fork: found.fork, history, records, attachments })
+}
+
+/// The outbox anew: first what the tail brings, then what waited, in its order.
+fn put_plan(step: &OwnStep<'_>, publish: &mut BTreeMap<RecordPath, Mutation>) -> Result<(), StateError> {
+    let waited: Vec<RecordPath> = step.take_outbox()?.into_iter().map(|row| row.path).collect();
+    let waited: Vec<Mutation> = waited.iter().filter_map(|path| publish.remove(path)).collect();
+    publish.values().chain(&waited).try_for_each(|row| step.put_outbox(row, None))
+}
+
+fn finish(step: &OwnStep<'_>, writer: &Writer, clock: u64, removed: &[Pseudonym], note: &MergeRow) -> Result<(), StateError> {
+    put_term(step, writer)?;
+    step.put_clock(clock)?;
+    step.put_removals(removed)?;
+    step.put_merge(note)
+}

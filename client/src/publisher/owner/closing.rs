@@ -1,0 +1,61 @@
+//! The last head for a broker that is left, and what comes after it. [P-13]
+
+use tidings_core::access::Rights;
+use tidings_core::head::QueueState;
+use tidings_core::writer::NewTerm;
+use tidings_proto::frames::Request;
+use tidings_proto::{HeadNumber, Pseudonym, Timestamp};
+
+use super::super::room::Room;
+use super::signing::{Access, RENEWED_TOGETHER};
+use super::{Owner, SignError, put_term};
+use crate::clock;
+use crate::state::OwnStep;
+
+impl Owner {
+    /// Signs the closed head, durably. After it only a new term goes on.
+    pub(in super::super) fn close(&mut self, now: Timestamp) -> Result<HeadNumber, SignError> {
+        let mut writer = self.writer.clone();
+        let signed = writer.close(&self.key, now, &mut clock::entropy()?)?;
+        self.state.write(|transaction| {
+            let step = OwnStep(transaction);
+            step.put_writer(&writer)?;
+            step.put_signed(&signed.head.cursor(), &Request::Publish(signed.publish()).encode())
+        })?;
+        self.writer = writer;
+        Ok(signed.head.rank().number)
+    }
+
+    /// Whether the newest head is the closed one, and nothing goes on from it yet.
+    pub(super) fn is_closed(&self) -> bool {
+        !self.writer.term_is_open() && self.writer.head().is_some_and(|head| head.head().state == QueueState::Closed)
+    }
+
+    /// Opens a new term on the closed head. Where somebody goes on serving the queue, its first head is signed at once: to them the
+    /// queue would be closed too.
+    pub(in super::super) fn reopen(&mut self, goes_on: bool, now: Timestamp) -> Result<(), SignError> {
+        if self.is_closed() {
+            let mut writer = self.writer.clone();
+            writer.open_term(self.seen, NewTerm::ON_OWN_HEAD, &mut clock::entropy()?)?;
+            self.state.write(|transaction| put_term(&OwnStep(transaction), &writer))?;
+            self.writer = writer;
+        }
+        if !goes_on || !self.writer.term_is_open() {
+            return Ok(());
+        }
+        let readers = self.writer.readers().iter();
+        let owner: Vec<Pseudonym> =
+            readers.filter(|reader| reader.row.rights == Rights::Owner).map(|reader| reader.row.pseudonym).collect();
+        self.try_sign(&Room::none(), Access::Renew(owner), now, |_, _| Ok(())).map(drop)
+    }
+
+    /// Seals the grants of all readers anew, with the locator there is now.
+    pub(in super::super) fn grant_anew(&mut self, now: Timestamp) -> Result<(), SignError> {
+        self.sign_opening(now)?;
+        let all: Vec<Pseudonym> = self.writer.readers().iter().map(|reader| reader.row.pseudonym).collect();
+        for some in all.chunks(RENEWED_TOGETHER) {
+            self.try_sign(&Room::none(), Access::Renew(some.to_vec()), now, |_, _| Ok(()))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,237 @@
+//! Other branches of the own queue: whose heads are known, who was a reader when, what was merged. [P-4, P-5]
+
+use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
+use tidings_core::head::WriterId;
+use tidings_core::writer::Writer;
+use tidings_core::{Cursor, DecodeError, Decoder, Encoder, Object};
+use tidings_proto::caps::{NAME_BYTES_MAX, READERS_MAX};
+use tidings_proto::{HeadHash, HeadNumber, HeadRank, Pseudonym, Term, Timestamp};
+
+use super::{OwnStep, OwnView, StateError, tables};
+
+/// Notes of merges that are kept; the oldest go.
+const MERGES_MAX: usize = 100;
+/// Heads of branches that were merged and are still known to be; any others may go.
+const MERGED_MAX: usize = 16 * 1_024;
+/// Longest text in a note, bytes.
+const TEXT_BYTES_MAX: usize = 1_024;
+
+/// Readers that the first publish of the new term removes.
+const REMOVALS: &str = "merge-removals";
+
+/// When somebody was a reader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ReaderRow {
+    /// Head that made it one; 0 if that is not known.
+    pub(crate) since: HeadNumber,
+    /// Head that ended it; 0 if none did.
+    pub(crate) ended: HeadNumber,
+}
+
+/// A reader that a note names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MergedReader {
+    pub(crate) name: String,
+    pub(crate) did: String,
+}
+
+/// What a merge came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MergeRow {
+    pub(crate) time: Timestamp,
+    pub(crate) source: String,
+    pub(crate) fork: HeadNumber,
+    pub(crate) base: HeadRank,
+    pub(crate) tail: HeadRank,
+    pub(crate) published: u64,
+    pub(crate) rescued: u64,
+    pub(crate) deleted: u64,
+    pub(crate) removed: Vec<MergedReader>,
+    pub(crate) unknown: Vec<MergedReader>,
+}
+
+impl OwnView<'_> {
+    /// Up to which term heads of that writer are known to be mine; `None` if it is unknown.
+    pub(crate) fn known_writer(&self, writer: &WriterId) -> Result<Option<Term>, StateError> {
+        let table = self.0.open_table(tables::WRITERS)?;
+        Ok(table.get(&writer.0)?.map(|row| Term::new(row.value())))
+    }
+
+    /// Hash of the own head `number`; `None` if there is none.
+    pub(crate) fn hash_of(&self, number: HeadNumber) -> Result<Option<HeadHash>, StateError> {
+        let table = self.0.open_table(tables::HEADS)?;
+        table.get(number.value())?.map(|row| head_hash(row.value())).transpose()
+    }
+
+    /// The newest own head at or below `number` of which more than the hash is known.
+    pub(crate) fn cursor_at_or_below(&self, number: HeadNumber) -> Result<Option<Cursor>, StateError> {
+        let table = self.0.open_table(tables::HEADS)?;
+        for row in table.range(..=number.value())?.rev() {
+            if let Some(cursor) = head_cursor(row?.1.value())? {
+                return Ok(Some(cursor));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(crate) fn reader_row(&self, reader: &Pseudonym) -> Result<Option<ReaderRow>, StateError> {
+        let table = self.0.open_table(tables::READERS)?;
+        Ok(table.get(reader.bytes())?.map(|row| reader_row(row.value())))
+    }
+
+    /// Whether the branch that ends in this head was merged.
+    pub(crate) fn is_merged(&self, head: &HeadHash) -> Result<bool, StateError> {
+        Ok(self.0.open_table(tables::MERGED)?.get(head.bytes())?.is_some())
+    }
+
+    /// Whether everything that the merge of that branch put into the outbox is signed.
+    pub(crate) fn is_merged_whole(&self, head: &HeadHash) -> Result<bool, StateError> {
+        let Some(through) = self.0.open_table(tables::MERGED)?.get(head.bytes())?.map(|row| row.value()) else { return Ok(false) };
+        let order = self.0.open_table(tables::ORDER)?;
+        Ok(order.first()?.is_none_or(|(first, _)| first.value() > through))
+    }
+
+    /// Readers that are to be removed by the first publish after a merge; `None` if none is due.
+    pub(crate) fn removals(&self) -> Result<Option<Vec<Pseudonym>>, StateError> {
+        let table = self.0.open_table(tables::SETTINGS)?;
+        let Some(row) = table.get(REMOVALS)? else { return Ok(None) };
+        let (keys, []) = row.value().as_chunks::<32>() else { return Err(StateError::Damaged("readers to remove".into())) };
+        Ok(Some(keys.iter().map(|key| Pseudonym::new(*key)).collect()))
+    }
+
+    /// What merges came to, oldest first.
+    pub(crate) fn merges(&self) -> Result<Vec<MergeRow>, StateError> {
+        let table = self.0.open_table(tables::MERGES)?;
+        table.range::<u64>(..)?.map(|row| decode_merge(row?.1.value())).collect()
+    }
+}
+
+impl OwnStep<'_> {
+    /// Heads of that writer up to `term` are known from now on.
+    pub(crate) fn know_writer(&self, writer: &WriterId, term: Term) -> Result<(), StateError> {
+        let mut table = self.0.open_table(tables::WRITERS)?;
+        let known = table.get(&writer.0)?.map_or(0, |row| row.value());
+        table.insert(&writer.0, known.max(term.value()))?;
+        Ok(())
+    }
+
+    pub(crate) fn put_reader_row(&self, reader: &Pseudonym, row: ReaderRow) -> Result<(), StateError> {
+        self.0.open_table(tables::READERS)?.insert(reader.bytes(), (row.since.value(), row.ended.value()))?;
+        Ok(())
+    }
+
+    /// The access of a reader ended with head `number`.
+    pub(crate) fn put_reader_ended(&self, reader: &Pseudonym, number: HeadNumber) -> Result<(), StateError> {
+        let mut table = self.0.open_table(tables::READERS)?;
+        let since = table.get(reader.bytes())?.map_or(0, |row| row.value().0);
+        table.insert(reader.bytes(), (since, number.value()))?;
+        Ok(())
+    }
+
+    /// Branches that end in one of these heads are merged once all rows of the outbox up to the newest of now are signed.
+    pub(crate) fn put_merged(&self, heads: impl IntoIterator<Item = HeadHash>) -> Result<(), StateError> {
+        let through = self.0.open_table(tables::ORDER)?.last()?.map_or(0, |(last, _)| last.value());
+        let mut table = self.0.open_table(tables::MERGED)?;
+        for head in heads.into_iter().take(MERGED_MAX) {
+            table.insert(head.bytes(), through)?;
+        }
+        while table.len()? > MERGED_MAX as u64 {
+            table.pop_first()?;
+        }
+        Ok(())
+    }
+
+    /// The first publish of the new term is due, and removes these readers.
+    pub(crate) fn put_removals(&self, readers: &[Pseudonym]) -> Result<(), StateError> {
+        let keys: Vec<u8> = readers.iter().flat_map(|key| *key.bytes()).collect();
+        self.0.open_table(tables::SETTINGS)?.insert(REMOVALS, keys.as_slice())?;
+        Ok(())
+    }
+
+    /// It is signed.
+    pub(crate) fn end_removals(&self) -> Result<(), StateError> {
+        self.0.open_table(tables::SETTINGS)?.remove(REMOVALS)?;
+        Ok(())
+    }
+
+    pub(crate) fn put_merge(&self, merge: &MergeRow) -> Result<(), StateError> {
+        let mut table = self.0.open_table(tables::MERGES)?;
+        let sequence = table.last()?.map_or(1, |(last, _)| last.value() + 1);
+        table.insert(sequence, encode_merge(merge).as_slice())?;
+        while table.len()? > MERGES_MAX as u64 {
+            table.pop_first()?;
+        }
+        Ok(())
+    }
+}
+
+/// The hash in a row of heads.
+pub(super) fn head_hash(row: &[u8]) -> Result<HeadHash, StateError> {
+    match row.try_into() {
+        Ok(hash) => Ok(HeadHash::new(hash)),
+        Err(_) => Ok(Cursor::decode(row)?.head),
+    }
+}
+
+/// The cursor in a row of heads; `None` if it holds the hash alone.
+pub(super) fn head_cursor(row: &[u8]) -> Result<Option<Cursor>, StateError> {
+    if row.len() == 32 { Ok(None) } else { Ok(Some(Cursor::decode(row)?)) }
+}
+
+/// The writer of a file that did not list those it knows.
+pub(super) fn know_own_writer(transaction: &WriteTransaction) -> Result<(), StateError> {
+    let row = transaction.open_table(tables::WRITER)?.get(())?.map(|row| row.value().to_vec());
+    let Some(row) = row else { return Ok(()) };
+    let writer = Writer::decode(&row)?;
+    OwnStep(transaction).know_writer(&writer.writer(), Term::ZERO)
+}
+
+fn reader_row((since, ended): (u64, u64)) -> ReaderRow {
+    ReaderRow { since: HeadNumber::new(since), ended: HeadNumber::new(ended) }
+}
+
+fn encode_merge(merge: &MergeRow) -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.timestamp(merge.time);
+    out.bytes(merge.source.chars().take(TEXT_BYTES_MAX / 4).collect::<String>().as_bytes());
+    out.u64(merge.fork.value());
+    out.rank(merge.base);
+    out.rank(merge.tail);
+    [merge.published, merge.rescued, merge.deleted].into_iter().for_each(|count| out.u64(count));
+    for readers in [&merge.removed, &merge.unknown] {
+        out.count(readers.len());
+        for reader in readers {
+            out.bytes(reader.name.as_bytes());
+            out.bytes(reader.did.as_bytes());
+        }
+    }
+    out.finish()
+}
+
+fn decode_merge(bytes: &[u8]) -> Result<MergeRow, StateError> {
+    let mut input = Decoder::new(bytes);
+    let row = MergeRow {
+        time: input.timestamp()?,
+        source: input.text(TEXT_BYTES_MAX, "source")?.to_owned(),
+        fork: HeadNumber::new(input.u64("fork")?),
+        base: input.rank()?,
+        tail: input.rank()?,
+        published: input.u64("published")?,
+        rescued: input.u64("rescued")?,
+        deleted: input.u64("deleted")?,
+        removed: read_readers(&mut input)?,
+        unknown: read_readers(&mut input)?,
+    };
+    input.finish()?;
+    Ok(row)
+}
+
+fn read_readers(input: &mut Decoder<'_>) -> Result<Vec<MergedReader>, DecodeError> {
+    let count = input.count(READERS_MAX, "readers")?;
+    (0..count)
+        .map(|_| {
+            let name = input.text(NAME_BYTES_MAX, "name")?.to_owned();
+            Ok(MergedReader { name, did: input.text(TEXT_BYTES_MAX, "did")?.to_owned() })
+        })
+        .collect()
+}

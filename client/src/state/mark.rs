@@ -1,0 +1,145 @@
+//! Whether this state lies where it lay when it was last open. [P-4]
+//!
+//! Beside the state lies a small file. What the file system says of it, and which machine it is on, is kept in the state. A copy of
+//! both has another file; a state that is put back over a newer one does not know what the file became meanwhile.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+use tidings_core::Encoder;
+
+use super::{State, StateError, tables};
+
+/// What the state remembers of the file.
+const MARK: &str = "mark";
+/// Tells machines apart whose file systems number alike.
+const MACHINE: &str = "/etc/machine-id";
+
+impl State {
+    /// Whether this was copied, put back from a copy, or moved to another machine since [`State::renew_mark`]. A state that never
+    /// had a mark was not. False in memory.
+    pub(crate) fn is_moved(&self) -> Result<bool, StateError> {
+        let Some(path) = &self.mark else { return Ok(false) };
+        let kept = self.read(|transaction| {
+            let settings = transaction.open_table(tables::SETTINGS)?;
+            Ok(settings.get(MARK)?.map(|row| row.value().to_vec()))
+        })?;
+        Ok(kept.is_some() && look(path)? != kept)
+    }
+
+    /// Makes the mark anew: from now on this is where the state lies. Durable when this returns. If it does not get that far, the
+    /// state counts as moved, which costs a new term and nothing else.
+    pub(crate) fn renew_mark(&self) -> Result<(), StateError> {
+        let Some(path) = &self.mark else { return Ok(()) };
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path)?;
+        file.write_all(&getrandom_bytes()?)?;
+        file.sync_all()?;
+        drop(file);
+        let seen = look(path)?.ok_or_else(|| io::Error::other("the mark is gone"))?;
+        self.write(|transaction| {
+            transaction.open_table(tables::SETTINGS)?.insert(MARK, seen.as_slice())?;
+            Ok(())
+        })
+    }
+}
+
+fn getrandom_bytes() -> Result<[u8; 16], io::Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(bytes)
+}
+
+/// What there is to remember of the file; `None` if it is not there.
+fn look(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
+    let found = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        found => found?,
+    };
+    let mut out = Encoder::new();
+    out.bytes(fs::read(MACHINE).unwrap_or_default().trim_ascii());
+    // Whoever puts a state back may put the file back too: what it holds then is of an older time.
+    out.bytes(&fs::read(path)?);
+    place(&found, &mut out);
+    Ok(Some(out.finish()))
+}
+
+#[cfg(unix)]
+fn place(found: &fs::Metadata, out: &mut Encoder) {
+    use std::os::unix::fs::MetadataExt;
+    out.u64(found.dev());
+    out.u64(found.ino());
+    out.u64(found.ctime().cast_unsigned());
+    out.u64(found.ctime_nsec().cast_unsigned());
+}
+
+#[cfg(not(unix))]
+fn place(found: &fs::Metadata, out: &mut Encoder) {
+    let since = found.created().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    out.u64(since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(folder: &Path) -> State {
+        State::open(&folder.join("state.redb")).expect("opened")
+    }
+
+    fn copy(from: &Path, to: &Path, name: &str) {
+        fs::copy(from.join(name), to.join(name)).expect("copied");
+    }
+
+    fn is_moved(folder: &Path) -> bool {
+        opened(folder).is_moved().expect("looked")
+    }
+
+    fn marked() -> tempfile::TempDir {
+        let home = tempfile::tempdir().expect("a folder");
+        opened(home.path()).renew_mark().expect("marked");
+        home
+    }
+
+    /// [P-4]
+    #[test]
+    fn a_state_that_stays_where_it_lay_is_not_moved() {
+        let home = marked();
+        assert!(!is_moved(home.path()));
+        assert!(!is_moved(home.path()));
+    }
+
+    #[test]
+    fn a_state_of_before_there_were_marks_is_not_moved() {
+        let home = tempfile::tempdir().expect("a folder");
+        assert!(!is_moved(home.path()));
+        assert!(!State::in_memory().expect("a state").is_moved().expect("looked"));
+    }
+
+    /// [P-4]
+    #[test]
+    fn a_copy_of_a_state_is_moved_with_its_mark_and_without() {
+        let (home, other) = (marked(), tempfile::tempdir().expect("a folder"));
+        copy(home.path(), other.path(), "state.redb");
+        assert!(is_moved(other.path()));
+        copy(home.path(), other.path(), "state.mark");
+        assert!(is_moved(other.path()));
+        assert!(!is_moved(home.path()));
+    }
+
+    /// [P-4] The file beside it lies where it lay, but the state that was put back does not know it.
+    #[test]
+    fn a_state_that_was_put_back_over_a_newer_one_is_moved() {
+        let (home, backup) = (marked(), tempfile::tempdir().expect("a folder"));
+        copy(home.path(), backup.path(), "state.redb");
+        opened(home.path()).renew_mark().expect("marked");
+        copy(backup.path(), home.path(), "state.redb");
+        assert!(is_moved(home.path()));
+        opened(home.path()).renew_mark().expect("marked");
+        assert!(!is_moved(home.path()));
+    }
+}

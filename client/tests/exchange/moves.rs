@@ -1,0 +1,110 @@
+//! Readers of a queue that moves, ends, or goes on from an earlier head.
+
+use std::sync::Arc;
+
+use tidings_client::{Event, Publisher, PublisherConfig, State, Subscriber, SubscriberConfig};
+use tidings_core::reader::Verdict;
+use tidings_proto::BrokerAddress;
+
+use crate::peer::{Peer, Peers};
+use crate::{LONG, changes, follow_at, memory, owner_key, path, published, put, reader_key, verdict, view_is};
+
+fn addresses(ports: &[u16]) -> Vec<BrokerAddress> {
+    ports.iter().map(|port| Peer::address(*port)).collect()
+}
+
+fn two() -> Arc<Peers> {
+    Arc::new(Peers(vec![(1, Peer::new()), (2, Peer::new())]))
+}
+
+fn owner(state: &State, peers: &Arc<Peers>, ports: &[u16]) -> Publisher {
+    Publisher::open(state.clone(), owner_key(), PublisherConfig::new(peers.clone(), addresses(ports))).expect("opened")
+}
+
+fn reader(state: &State, queue: tidings_proto::QueueId, peers: &Arc<Peers>) -> Subscriber {
+    Subscriber::start(state.clone(), reader_key(), queue, SubscriberConfig::new(peers.clone())).expect("started")
+}
+
+async fn reads(subscriber: &mut Subscriber, wanted: &str) {
+    loop {
+        let found = changes(subscriber).await;
+        if found.iter().any(|change| change.path == path(wanted)) {
+            return;
+        }
+    }
+}
+
+/// [P-13] A closed head ends the service of a broker, not the queue.
+#[tokio::test]
+async fn a_reader_goes_on_to_the_next_broker_when_its_own_is_closed() {
+    let (state, peers) = (memory(), two());
+    let publisher = owner(&memory(), &peers, &[1, 2]);
+    published(&publisher, &[put("/a", "1")]).await;
+    let queue = follow_at(&publisher, &state, &[1, 2]).await;
+    let mut subscriber = reader(&state, queue, &peers);
+    reads(&mut subscriber, "/a").await;
+    publisher.set_brokers(addresses(&[2]), String::new(), LONG).await.expect("moved");
+    published(&publisher, &[put("/b", "1")]).await;
+    reads(&mut subscriber, "/b").await;
+}
+
+/// [P-13] Where the queue is now, a reader learns from its grant; its invitation may be of before.
+#[tokio::test]
+async fn a_reader_goes_to_the_broker_that_its_newest_grant_names() {
+    let (state, peers) = (memory(), two());
+    let publisher = owner(&memory(), &peers, &[1, 2]);
+    published(&publisher, &[put("/a", "1")]).await;
+    let queue = follow_at(&publisher, &state, &[1]).await;
+    let mut subscriber = reader(&state, queue, &peers);
+    reads(&mut subscriber, "/a").await;
+    publisher.set_brokers(addresses(&[2]), Peer::address(2).to_string(), LONG).await.expect("moved");
+    published(&publisher, &[put("/b", "1")]).await;
+    reads(&mut subscriber, "/b").await;
+}
+
+/// [P-13]
+#[tokio::test]
+async fn a_queue_that_is_closed_everywhere_is_up_to_date_and_says_so() {
+    let (state, peers) = (memory(), two());
+    let publisher = owner(&memory(), &peers, &[1, 2]);
+    published(&publisher, &[put("/a", "1")]).await;
+    let queue = follow_at(&publisher, &state, &[1, 2]).await;
+    let subscriber = reader(&state, queue, &peers);
+    publisher.leave_all_brokers(String::new(), LONG).await.expect("closed");
+    let view = view_is(&subscriber, |view| view.verdict.detail == "closed by its owner").await;
+    assert_eq!(view.verdict.verdict, Verdict::UpToDate);
+}
+
+/// [P-14] The owner lost what it had signed and went on without it: the reader is told, and follows.
+#[tokio::test]
+async fn a_reader_of_a_queue_that_was_rewound_is_told_what_is_gone_and_follows() {
+    let (home, state, peer) = (tempfile::tempdir().expect("a folder"), memory(), Peer::new());
+    let file = home.path().join("state.redb");
+    let first = owner(&State::open(&file).expect("opened"), &Peers::one(&peer), &[1]);
+    published(&first, &[put("/a", "1")]).await;
+    let queue = follow_at(&first, &state, &[1]).await;
+    first.close().await;
+    let (copy, branch) = (home.path().join("copy.redb"), peer.twin());
+    std::fs::copy(&file, &copy).expect("copied");
+
+    let ahead = owner(&State::open(&file).expect("opened"), &Peers::one(&peer), &[1]);
+    published(&ahead, &[put("/gone", "1")]).await;
+    let mut subscriber = reader(&state, queue, &Peers::one(&peer));
+    reads(&mut subscriber, "/gone").await;
+    subscriber.close().await;
+    let other = owner(&State::open(&copy).expect("opened"), &Peers::one(&branch), &[1]);
+    published(&other, &[put("/b", "1")]).await;
+
+    let mut subscriber = reader(&state, queue, &Peers::one(&branch));
+    verdict(&mut subscriber, Verdict::Rewound).await;
+    let told = async {
+        loop {
+            if let Event::Rewound { gone, gone_count, .. } = subscriber.next().await.expect("running") {
+                return (gone, gone_count);
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(LONG, told).await.expect("in time"), (vec![path("/gone")], 1));
+    view_is(&subscriber, |view| view.verdict.verdict == Verdict::UpToDate).await;
+    assert!(Subscriber::value(&state, &queue, &path("/b")).expect("read").is_some());
+}
