@@ -2,10 +2,15 @@
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidings
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 CARGO_ALL := --release --workspace --locked
+TARGET ?= objects
+SECONDS ?= 60
 FROM ?= 0
+CUTS ?= 2000
 TO ?= 1000
+ROUNDS ?= 10000
+KILL_EVIDENCE = TIDINGS_KILL_ROUNDS=$(ROUNDS) TIDINGS_KILL_EVIDENCE=docs/evidence/kill-lab.json TIDINGS_KILL_COMMIT=$$(git rev-parse --short HEAD)
 
-.PHONY: help demo test compile-tests build lint fmt docs sim setup clean-demo clean
+.PHONY: help demo test compile-tests build lint fmt docs sim kill-lab setup clean-demo clean power-lab network-lab fault-lab fuzz
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,8 +36,23 @@ fmt: ## format everything
 docs: setup ## API documentation, warnings denied
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_ALL) --no-deps
 
+network-lab: setup ## measure what networks do to it, a quarter of an hour; docs/evidence/network-lab.json
+	cargo test $(CARGO_ALL) --test network -- --include-ignored --nocapture --test-threads 1
+
 sim: setup ## simulate the seeds FROM=0 up to TO=1000
 	TIDINGS_SIM_FROM=$(FROM) TIDINGS_SIM_TO=$(TO) cargo test $(CARGO_ALL) --test sim -- --nocapture
+
+kill-lab: setup ## kill broker, owner and reader until ROUNDS=10000 are done, those of docs/evidence/kill-lab.json counted
+	$(KILL_EVIDENCE) cargo test $(CARGO_ALL) --test kill -- --nocapture whoever_is_killed
+
+power-lab: setup ## cut the power until docs/evidence/power-lab.json counts CUTS=2000
+	TIDINGS_POWER_CUTS=$(CUTS) cargo test $(CARGO_ALL) --test power -- --ignored --nocapture as_many_power_cuts
+
+fault-lab: setup ## fail every write and sync of the command once, and keep the figures
+	TIDINGS_FAULTS_ALL=1 TIDINGS_FAULTS_EVIDENCE=docs/evidence/fault-lab.json cargo test $(CARGO_ALL) --test faults sweep -- --nocapture --test-threads=1
+
+fuzz: ## fuzz TARGET=objects (frames, reader, broker) for SECONDS=60; needs cargo-fuzz and a nightly toolchain
+	mkdir -p "$(CACHE)/fuzz/$(TARGET)" && cargo +nightly fuzz run --fuzz-dir fuzz/libfuzzer --target-dir "$(CARGO_TARGET_DIR)-fuzz" $(TARGET) "$(CACHE)/fuzz/$(TARGET)" fuzz/corpus/$(TARGET) -- -max_total_time=$(SECONDS) -max_len=16384 -malloc_limit_mb=64
 
 setup: ## install what a fresh Debian with Rust lacks, only if it is missing
 	@.ci/setup

@@ -16,6 +16,7 @@ mod output;
 mod place;
 mod signal;
 mod toml_file;
+mod whole_file;
 
 use std::process::ExitCode;
 

@@ -50,7 +50,7 @@ pub use publisher::{
     MoveError, Moved, Named, OwnMark, OwnSnapshot, OwnStatus, OwnValue, Publisher, PublisherConfig, PublisherError, ReaderStatus,
     ReadersError, Rescued, RevokeFailure, SnapshotError, Stage, TakeOverError, TakenOver, Ticket, TicketError, Write, WriteError,
 };
-pub use state::{Row, State, StateError};
+pub use state::{Row, State, StateError, StateFailure};
 pub use subscriber::{
     CaughtUp, ChangeId, Event, Follow, FollowError, FollowedValue, Subscriber, SubscriberConfig, VerdictReport, View, Witness,
 };

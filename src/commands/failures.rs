@@ -7,9 +7,9 @@ use tidings_datastore::{DatastoreError, FetchError};
 
 use crate::failure::{Effect, Exit, Failure};
 use crate::input;
-use crate::node::{of_state, state_failure};
+use crate::node::{failed_state, state_failure};
 
-/// A value that was not written or not read.
+/// A value that was not written or not read, or, after `Unsettled`, perhaps written.
 pub(crate) fn datastore_failure(error: DatastoreError) -> Failure {
     match error {
         DatastoreError::Value(error) => value_failure(&error),
@@ -19,6 +19,11 @@ pub(crate) fn datastore_failure(error: DatastoreError) -> Failure {
         DatastoreError::Write(error) => write_failure(error),
         DatastoreError::Fetch(error) => fetch_failure(&error),
         DatastoreError::State(error) => state_failure(error),
+        DatastoreError::Unsettled(cause) => {
+            let failure = datastore_failure(*cause);
+            let error = format!("{}; the value may be written when the node is opened again", failure.error);
+            Failure { error, ..failure }.effect(Effect::Unknown).action("see `tidings ls`, and repeat what is not there")
+        }
         DatastoreError::Prefix(_) => Failure::usage(error, "write it like /photos"),
         error => Failure::new(error, "repeat later"),
     }
@@ -30,7 +35,7 @@ pub(crate) fn write_failure(error: WriteError) -> Failure {
         WriteError::NotFound(_) => Failure::new(&error, "see `tidings ls` for what is there"),
         WriteError::TooLarge { .. } => Failure::new(&error, "split it over several records"),
         WriteError::ContentType(_) => Failure::usage(&error, "write one like text/plain"),
-        WriteError::State(state) => Failure::new(of_state(state), "check the free space and the rights of the folder, then repeat"),
+        WriteError::State(state) => failed_state(state),
         WriteError::Closed => Failure::new("this node is about to end", "look with `tidings ls`, then repeat").effect(Effect::Unknown),
         _ => Failure::new(&error, "repeat"),
     }

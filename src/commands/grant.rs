@@ -9,7 +9,7 @@ use super::follow::name;
 use crate::args::Globals;
 use crate::failure::{Effect, Exit, Failure};
 use crate::input;
-use crate::node::{Node, Reach};
+use crate::node::{Node, Reach, failed_state};
 
 /// Make a node a reader; prints one line, the invitation
 #[derive(Debug, Args, Serialize, Deserialize)]
@@ -93,5 +93,8 @@ fn saved() -> Failure {
 }
 
 fn grant_failure(error: GrantFailure) -> Failure {
-    Failure::new(error, "see `tidings readers` for who can read")
+    match &error {
+        GrantFailure::State(state) => failed_state(state),
+        _ => Failure::new(error, "see `tidings readers` for who can read"),
+    }
 }

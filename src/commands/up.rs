@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
+use tidings_client::StateFailure;
 
 use crate::args::Globals;
 use crate::control::Server;
 use crate::failure::Failure;
-use crate::node::{Node, Reach};
+use crate::node::{self, Node, Reach};
+use crate::signal::Stop;
 
 /// How often the storage is rid of what no record names any more.
 const COLLECT: Duration = Duration::from_secs(10 * 60);
@@ -24,25 +26,58 @@ struct Up {
     home: String,
 }
 
-/// Runs it until SIGINT or SIGTERM. Prints one line once it serves.
+/// Runs it until SIGINT or SIGTERM. Prints one line once it serves. A node whose disk was full is opened anew when there is space.
 pub(crate) async fn run(globals: Globals, _: UpArgs) -> Result<(), Failure> {
     let stop = globals.stop()?;
-    let node = Node::open(&globals, Reach::Standing).await?;
-    let server = serve(&globals, &node);
-    let told = node.keep_up_all().and_then(|()| tell(&globals, &node));
+    let mut failed = stand(&globals, &stop, Node::open(&globals, Reach::Standing).await?, true).await?;
+    while let Some(failure) = failed {
+        node::pause(failure, &stop).await?;
+        let Some(node) = open_again(&globals, &stop).await else { return Ok(()) };
+        failed = stand(&globals, &stop, node, false).await?;
+    }
+    Ok(())
+}
+
+/// Opens the node as soon as that can be; `None` if it is asked to end before.
+pub(super) async fn open_again(globals: &Globals, stop: &Stop) -> Option<Node> {
+    while !stop.is_set() {
+        match Node::open(globals, Reach::Standing).await {
+            Ok(node) => {
+                tracing::info!("the node is open again");
+                return Some(node);
+            }
+            Err(failure) => {
+                tracing::warn!(error = failure.error, "the node cannot be opened yet");
+                node::wait(stop).await;
+            }
+        }
+    }
+    None
+}
+
+/// Runs a node until it is asked to end, or its state fails: then how.
+async fn stand(globals: &Globals, stop: &Stop, node: Node, is_first: bool) -> Result<Option<StateFailure>, Failure> {
+    let server = serve(globals, &node);
+    let told = node.keep_up_all().and_then(|()| if is_first { tell(globals, &node) } else { Ok(()) });
+    let mut failed = None;
     if told.is_ok() {
-        tracing::info!(follows = node.follows()?.len(), "up");
+        tracing::info!(follows = node.follows().map_or(0, |follows| follows.len()), "up");
         tokio::select! {
             () = stop.wait() => {}
             () = collect(&node) => {}
+            failure = node.state_failed() => failed = Some(failure),
         }
         tracing::info!("ending");
     }
     if let Some(server) = server {
         server.close().await;
     }
-    node.close().await;
-    told
+    failed = failed.or(node.state.failure());
+    match failed {
+        None => node.close().await,
+        Some(_) => node.abandon().await,
+    }
+    if failed.is_some() { Ok(failed) } else { told.map(|()| None) }
 }
 
 /// Has the storage rid of what no record names any more, again and again.

@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
+use tidings_client::StateFailure;
 use tokio::task::JoinSet;
 
 use super::up;
 use crate::args::Globals;
 use crate::failure::{Exit, Failure};
-use crate::node::{Node, Reach};
+use crate::node::{self, Node, Reach, state_failure};
 use crate::signal::Stop;
 use feed::{Ended, Feed};
 
@@ -38,21 +39,37 @@ enum Beginning {
     Start,
 }
 
-/// Prints until SIGINT or SIGTERM, which are no failure; with `--once` until every owner has caught up or cannot.
-pub(crate) async fn run(globals: Globals, args: WatchArgs) -> Result<(), Failure> {
+/// Prints until SIGINT or SIGTERM, which are no failure; with `--once` until every owner has caught up or cannot. A node of its own
+/// whose disk was full is opened anew when there is space, unless it is to be once.
+pub(crate) async fn run(globals: Globals, mut args: WatchArgs) -> Result<(), Failure> {
     let stop = globals.stop()?;
-    let node = Node::open(&globals, Reach::Standing).await?;
+    let mut node = Node::open(&globals, Reach::Standing).await?;
+    while let Some(failure) = stand(&globals, &args, node, &stop).await? {
+        node::pause(failure, &stop).await?;
+        let Some(opened) = up::open_again(&globals, &stop).await else { return Ok(()) };
+        (node, args.from) = (opened, None);
+    }
+    Ok(())
+}
+
+/// Watches with a node until it is asked to end, or the state of its own fails: then how.
+async fn stand(globals: &Globals, args: &WatchArgs, node: Node, stop: &Stop) -> Result<Option<StateFailure>, Failure> {
     // The node of this watch serves others too, as that of `up`.
-    let server = if node.is_borrowed() { None } else { up::serve(&globals, &node) };
-    let watched = watch(&globals, &args, &node, stop).await;
+    let server = if node.is_borrowed() { None } else { up::serve(globals, &node) };
+    let watched = tokio::select! {
+        watched = watch(globals, args, &node, stop.clone()) => watched,
+        failure = node.state_failed() => Err(state_failure(failure.into())),
+    };
     if let Some(server) = server {
         server.close().await;
     }
+    // What is not confirmed as printed comes again.
+    let again = node.state.failure().filter(|_| !args.once && !node.is_borrowed() && watched.is_err());
     match &watched {
         Ok(()) => node.close().await,
         Err(_) => node.abandon().await,
     }
-    watched
+    if again.is_some() { Ok(again) } else { watched.map(|()| None) }
 }
 
 async fn watch(globals: &Globals, args: &WatchArgs, node: &Node, stop: Stop) -> Result<(), Failure> {

@@ -7,7 +7,10 @@ use tidings_proto::BrokerAddress;
 use tidings_proto::address::AddressError;
 
 use crate::failure::Failure;
-use crate::toml_file;
+use crate::{toml_file, whole_file};
+
+/// More than any settings.
+const BYTES_MAX: u64 = 1024 * 1024;
 
 /// Settings of a node. Every key has a default; a key that is not listed here is an error that names its line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +31,7 @@ impl Config {
     /// # Errors
     /// The file cannot be read, is no TOML or holds an unknown key; the failure names the line.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
-        match std::fs::read_to_string(path) {
+        match whole_file::read_text(path, BYTES_MAX) {
             Ok(text) => toml_file::parse(&text).map_err(|error| wrong(path, &error)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(wrong(path, &error.to_string())),

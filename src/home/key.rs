@@ -1,6 +1,7 @@
 //! `node.key`: reading it, and making a new one.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use tidings_core::{Entropy, NodeKey, key_file};
@@ -8,15 +9,21 @@ use zeroize::Zeroizing;
 
 use super::{Passphrase, file, unopened, unwritable};
 use crate::failure::Failure;
+use crate::whole_file;
 
 /// Environment variable that names a file whose first line is the passphrase.
 const PASSPHRASE_FILE: &str = "TIDINGS_PASSPHRASE_FILE";
+
+/// More than any key file.
+const FILE_BYTES_MAX: u64 = 4 * 1024;
+/// Longest file with a passphrase; what is behind is not read.
+const PASSPHRASE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Reads and opens the key file; asks for its passphrase if there is no file for it.
 pub(super) fn read(path: &Path) -> Result<NodeKey, Failure> {
     let unreadable = |error: io::Error| Failure::new(format!("{} cannot be read: {error}", path.display()), "check its rights");
     check_rights(path)?;
-    let file = Zeroizing::new(std::fs::read(path).map_err(unreadable)?);
+    let file = Zeroizing::new(whole_file::read(path, FILE_BYTES_MAX).map_err(unreadable)?);
     let passphrase = match key_file::is_sealed(&file) {
         false => None,
         true => match passphrase_from_file()? {
@@ -50,7 +57,7 @@ fn check_rights(_: &Path) -> Result<(), Failure> {
 pub(super) fn adopt(path: &Path, from: &Path) -> Result<NodeKey, Failure> {
     let key = read(from)?;
     let unreadable = |error: io::Error| Failure::new(format!("{} cannot be read: {error}", from.display()), "check its rights");
-    let file = Zeroizing::new(std::fs::read(from).map_err(unreadable)?);
+    let file = Zeroizing::new(whole_file::read(from, FILE_BYTES_MAX).map_err(unreadable)?);
     file::write_new(path, &file).map_err(|error| unwritable(path, &error))?;
     Ok(key)
 }
@@ -74,7 +81,9 @@ fn passphrase_from_file() -> Result<Option<Zeroizing<String>>, Failure> {
     let unreadable = |error: io::Error| {
         Failure::new(format!("{PASSPHRASE_FILE} names a file that cannot be read: {error}"), "name one that holds the passphrase")
     };
-    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(unreadable)?);
+    // It may be a pipe, which has no length.
+    let mut text = Zeroizing::new(String::with_capacity(PASSPHRASE_BYTES_MAX as usize));
+    File::open(path).and_then(|file| file.take(PASSPHRASE_BYTES_MAX).read_to_string(&mut text)).map_err(unreadable)?;
     Ok(Some(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())))
 }
 

@@ -184,7 +184,8 @@ pub(crate) fn folder(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
 
 /// Whether a node was made in `folder`.
 pub(crate) fn is_home(folder: &Path) -> bool {
-    key_path(folder).exists()
+    // Also a link that leads nowhere: what it stands for may be on a disk that is not there now, and must not be replaced.
+    key_path(folder).symlink_metadata().is_ok()
 }
 
 fn require(folder: &Path) -> Result<(), Failure> {
@@ -203,7 +204,7 @@ fn prepare(folder: &Path, config: &Config, patience: Duration) -> Result<(Lock, 
 
 /// No node is in the folder.
 fn vacant(folder: &Path) -> Result<(), Failure> {
-    if key_path(folder).exists() {
+    if is_home(folder) {
         let error = format!("{} already holds a node", folder.display());
         return Err(Failure::new(error, "choose another folder with --home, or edit its config.toml"));
     }

@@ -5,17 +5,26 @@ use tidings_core::reader::Verdict;
 use tidings_datastore::{DatastoreError, FollowerError, Unfetched};
 
 use crate::clock;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Effect, Exit, Failure};
 
-/// The state cannot be used. Nothing was changed.
+/// The state cannot be used. Nothing was changed, but by a change whose sync failed.
 pub(crate) fn state_failure(error: StateError) -> Failure {
-    let action = match &error {
+    failed_state(&error)
+}
+
+/// The same of an error that others see too.
+pub(crate) fn failed_state(error: &StateError) -> Failure {
+    let action = match error {
+        StateError::Full(_) => "free some space, then repeat",
+        StateError::Unsynced(_) => "check the disk; then see `tidings ls` and `tidings readers`, and repeat what is not there",
+        StateError::Failed => "check the free space and the disk, then repeat",
         StateError::Damaged(_) => "put a good copy of state.redb in its place; it was left as it is",
         StateError::Locked => "end the other process",
         StateError::TooNew { .. } => "use the version of Tidings that wrote it, or a newer one",
         _ => "check the free space and the rights of the folder, then repeat",
     };
-    Failure::new(of_state(&error), action)
+    let effect = if matches!(error, StateError::Unsynced(_)) { Effect::Unknown } else { Effect::None };
+    Failure::new(of_state(error), action).effect(effect)
 }
 
 /// What is wrong with the state, with the name of its file.

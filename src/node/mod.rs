@@ -5,23 +5,25 @@ mod follows;
 mod outbox;
 mod shelf;
 mod site;
+mod state_watch;
 
-pub(crate) use failures::{detail, follow_failure, of_state, state_failure, verdict_exit, verdict_failure};
+pub(crate) use failures::{detail, failed_state, follow_failure, state_failure, verdict_exit, verdict_failure};
 pub(crate) use follows::{Feed, Follows, News, OwnerStorage, told, untold};
 pub(crate) use site::Site;
+pub(crate) use state_watch::{pause, wait};
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidings_client::connection::ConnectOptions;
-use tidings_client::{Dial, Endpoint, Follow, Network, Nowhere, Publisher, PublisherConfig, State, Subscriber};
+use tidings_client::{Dial, Endpoint, Follow, Network, Nowhere, Publisher, PublisherConfig, State, StateError, Subscriber};
 use tidings_datastore::{Datastore, DatastoreConfig};
 
 use crate::args::Globals;
 use crate::console::Console;
 use crate::failure::{Effect, Failure};
-use crate::home::Home;
+use crate::home::{Home, RETRY};
 use shelf::Shelf;
 
 /// Longest wait for one IP address of a broker; less than [`DELIVER`], so that its silence is told.
@@ -30,6 +32,8 @@ const CONNECT: Duration = Duration::from_secs(4);
 const PULSE: Duration = Duration::from_secs(60);
 /// Longest wait for what earlier commands left in the outbox, in a command that writes nothing itself.
 const DELIVER: Duration = Duration::from_secs(5);
+/// Longest wait for the state after the lock of its home was taken.
+const LET_GO: Duration = Duration::from_secs(5);
 /// Time for the goodbye to leave. One that is lost costs the broker 30 s of an idle connection, this node nothing.
 const GOODBYE: Duration = Duration::from_millis(20);
 
@@ -150,9 +154,13 @@ impl Node {
     /// Waits for `work`, which needs a broker, as long as the command may.
     ///
     /// # Errors
-    /// No broker did it in time, or all of them refuse. What was written is saved.
+    /// No broker did it in time, or all of them refuse, or the state fails, so that nothing is signed. What was written is saved.
     pub(crate) async fn published<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
-        outbox::wait(&self.publisher, self.patience, work).await
+        tokio::select! {
+            biased;
+            done = outbox::wait(&self.publisher, self.patience, work) => done,
+            failure = self.state_failed() => Err(state_failure(failure.into()).saved()),
+        }
     }
 
     /// Waits until a broker takes publishes, or until each was tried and none does. Whether one does.
@@ -223,9 +231,16 @@ pub(crate) fn open_state(home: &Home) -> Result<State, Failure> {
     create_state(home)
 }
 
-/// Opens the state of a home, or creates it with a new home.
+/// Opens the state of a home, or creates it with a new home. The caller has the lock of the home.
 pub(crate) fn create_state(home: &Home) -> Result<State, Failure> {
-    State::open(&home.state()).map_err(state_failure)
+    let deadline = Instant::now() + LET_GO;
+    loop {
+        match State::open(&home.state()) {
+            // Who had the lock before is ending: it lets go of the lock a moment before it lets go of the state.
+            Err(StateError::Locked) if Instant::now() < deadline => std::thread::sleep(RETRY),
+            opened => return opened.map_err(state_failure),
+        }
+    }
 }
 
 fn dial(reach: Reach, patience: Duration) -> Result<(Arc<dyn Dial>, Option<Endpoint>), Failure> {

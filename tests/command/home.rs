@@ -1,6 +1,7 @@
 //! A home: its key, its state, its settings, its lock.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use crate::failed;
 use crate::world::{Done, World, json};
@@ -29,6 +30,24 @@ fn a_damaged_state_is_named_and_left_alone() {
     let done = world.run("alice", &["ls"]);
     assert_eq!((done.exit_and_effect(), done.error().contains("state.redb")), (failed("none"), true), "{}", done.err);
     assert_eq!(fs::read(&state).expect("the state is there"), b"no state");
+}
+
+/// A command that ends lets go of the lock of its home a moment before it lets go of the state. Whoever had waited for the lock, an `up`
+/// that was begun beside it, ended with "state.redb is in use by another process".
+#[test]
+fn a_state_that_another_process_is_letting_go_of_is_waited_for() {
+    let world = World::new();
+    world.ok("alice", &["init"]);
+    let state = tidings_client::State::open(&world.path("alice/state.redb")).expect("nobody has it");
+    let mut listing = world.command("alice", &["ls"]).spawn().expect("it starts");
+    let listing_id = listing.id();
+    let has_lock = || fs::read_to_string(world.path("alice/lock")).is_ok_and(|text| text.trim() == listing_id.to_string());
+    while !has_lock() {}
+    // Long enough for somebody who does not wait to fail.
+    let locked = Instant::now();
+    while locked.elapsed() < Duration::from_millis(500) && listing.try_wait().expect("ours").is_none() {}
+    drop(state);
+    assert!(listing.wait().expect("it ends").success());
 }
 
 /// [P-3] A missing state was once made anew in silence: the node would have signed its first head a second time.

@@ -35,7 +35,7 @@ const HOMES: [(&[&str], &[&str]); 10] = [
     (&["object_store"], &["datastore/src/storage", "datastore/tests/storage"]),
     (&["tidings_client"], &["client/", "datastore/", "src/", "tests/", "benches/", "examples/"]),
     (&["tidings_datastore"], &["datastore/", "src/", "tests/", "benches/", "examples/"]),
-    (&["tidings_broker"], &["broker/", "src/", "tests/", "benches/", "examples/"]),
+    (&["tidings_broker"], &["broker/", "src/", "tests/", "benches/", "examples/", "fuzz/"]),
 ];
 
 /// Manifests with the crates they must not ask for, in any table of dependencies.

@@ -10,6 +10,7 @@ pub fn refusal_of(error: &StoreError) -> Refusal {
         StoreError::Conflict { .. } => (RefusalCode::Conflict, "the queue stands at another head; nothing changed"),
         StoreError::Indeterminate(_) => (RefusalCode::OutcomeUnknown, "it is not known whether this was stored; repeat the same bytes"),
         StoreError::Unavailable(_) => (RefusalCode::Unavailable, "the store cannot do this now; nothing changed, repeat later"),
+        StoreError::Full(_) => (RefusalCode::Unavailable, "the broker's disk is full; nothing changed, repeat later"),
         StoreError::Damaged { .. } => (RefusalCode::Damaged, "what is stored of this queue is damaged; nothing changed"),
         StoreError::Poisoned => (RefusalCode::Unavailable, "an earlier write failed and the broker must restart; nothing changed"),
     };

@@ -11,7 +11,7 @@
 //! | 32 | SHA-256 of all before |
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -26,6 +26,8 @@ const FILE: &str = "identity";
 const MAGIC: &[u8] = b"tidings-broker-identity\n";
 const TLS_KEY_BYTES_MAX: usize = 1_024;
 const CHECKSUM_BYTES: usize = 32;
+/// More than any file of any version.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Why a broker has no identity.
 #[derive(Debug, thiserror::Error)]
@@ -79,8 +81,8 @@ impl Identity {
     /// Reads the identity in `folder`; makes folder and identity if there is none.
     pub(super) fn open(folder: &Path) -> Result<Self, IdentityError> {
         let path = folder.join(FILE);
-        let secrets = match fs::read(&path) {
-            Ok(bytes) => read(&Zeroizing::new(bytes), &path)?,
+        let secrets = match load(&path) {
+            Ok(bytes) => read(&bytes, &path)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let secrets = Secrets::generate()?;
                 create(folder, &path, &secrets).map_err(|source| IdentityError::Io { path: path.clone(), source })?;
@@ -153,6 +155,16 @@ impl Object for Secrets {
             token: Zeroizing::new(input.array("token key")?),
         })
     }
+}
+
+/// A regular file up to its cap: a pipe would be waited for without end, and a longer one is cut, so that its checksum does not fit.
+fn load(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize));
+    File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn read(bytes: &[u8], path: &Path) -> Result<Secrets, IdentityError> {

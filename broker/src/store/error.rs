@@ -32,6 +32,9 @@ pub enum StoreError {
     /// Nothing happened. Repeat it later.
     #[error("the store cannot do this now")]
     Unavailable(#[source] Cause),
+    /// The disk is full. Nothing happened; repeat it when there is space. Reads are served.
+    #[error("the disk is full")]
+    Full(#[source] Cause),
     /// What is stored cannot be read. Nothing happened; other queues are served.
     #[error("stored data is damaged: {detail}")]
     Damaged {

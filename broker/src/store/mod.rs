@@ -24,7 +24,7 @@ pub use faulty::{Fault, Faults, FaultyStore};
 pub use memory::MemoryStore;
 pub use removed::REMOVED_MAX;
 #[cfg(feature = "rocksdb")]
-pub use rocksdb::{OpenError, RocksStore, Settings};
+pub use rocksdb::{Condition, OpenError, RocksStore, Settings};
 pub use rows::{Acked, Append, Branch, LiveRow, QueueRow, Scan, ScanLimit, Staged};
 pub use snapshot::Snapshot;
 
@@ -48,7 +48,7 @@ pub trait Store: Send + Sync + 'static {
     fn append(&self, group: &[Append]) -> Result<(), StoreError>;
 
     /// Writes ahead what a later append names in `staged`, so that no single write has to hold it all. No read sees it, and it
-    /// is not synced: the append that names it syncs it too, and after a crash before that some of it may be gone. Repeating it
+    /// need not be synced: the append that names it syncs it too, and after a crash before that some of it may be gone. Repeating it
     /// is safe. Appends that do not name it go on as if it were not there. [P-10]
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use tidings_proto::caps::STREAMS_PER_CONNECTION_MAX;
 
 use super::error::ConnectionError;
 use super::link::Connection;
+use super::race::{Attempt, race};
 use super::tls::{KeyExchange, PinVerifier, PinnedTls};
 use super::transport::Transport;
 
@@ -65,7 +66,8 @@ impl Endpoint {
 }
 
 impl Connection {
-    /// Connects, checks the pin and exchanges greetings. Tries the IP addresses of the host one after the other.
+    /// Connects, checks the pin and exchanges greetings. While nobody answers it begins anew every few seconds, at the host's IP
+    /// addresses in turn, and takes what answers first: a path that returns in the meantime is found at once.
     ///
     /// # Errors
     /// `Unreachable`, `NoPin`, `WrongPin`, `Protocol`, or `Refused` by a broker that takes no one now. Nothing has an effect
@@ -74,40 +76,24 @@ impl Connection {
         let pin = address.pin.ok_or(ConnectionError::NoPin)?;
         let unreachable = |detail: String| ConnectionError::Unreachable { address: format!("{}:{}", address.host, address.port), detail };
         let places = tokio::net::lookup_host((address.host.as_str(), address.port)).await;
-        let mut last = unreachable("the name has no address".into());
-        for place in places.map_err(|error| unreachable(error.to_string()))? {
-            let attempt = connect_to(endpoint, place, pin, address, options);
-            match tokio::time::timeout(options.timeout, attempt).await {
-                Ok(Ok(connection)) => return Ok(connection),
-                Ok(Err(Attempt::Unreachable(detail))) => last = unreachable(format!("{place}: {detail}")),
-                Ok(Err(Attempt::Failed(error))) => return Err(error),
-                Err(_) => last = unreachable(format!("{place}: no answer in {} s", options.timeout.as_secs())),
-            }
-        }
-        Err(last)
-    }
-}
-
-/// How an attempt at one IP address ended.
-enum Attempt {
-    /// Another IP address may do better.
-    Unreachable(String),
-    /// The broker was met.
-    Failed(ConnectionError),
-}
-
-impl From<ConnectionError> for Attempt {
-    fn from(error: ConnectionError) -> Self {
-        Self::Failed(error)
+        let places: Vec<SocketAddr> = places.map_err(|error| unreachable(error.to_string()))?.collect();
+        let (endpoint, address, options) = (endpoint.clone(), address.clone(), options.clone());
+        let timeout = options.timeout;
+        race(places, timeout, move |place| connect_to(endpoint.clone(), place, pin, address.clone(), options.clone())).await.map_err(
+            |attempt| match attempt {
+                Attempt::Unreachable(detail) => unreachable(detail),
+                Attempt::Failed(error) => error,
+            },
+        )
     }
 }
 
 async fn connect_to(
-    endpoint: &Endpoint,
+    endpoint: Endpoint,
     place: SocketAddr,
     pin: [u8; 32],
-    address: &BrokerAddress,
-    options: &ConnectOptions,
+    address: BrokerAddress,
+    options: ConnectOptions,
 ) -> Result<Connection, Attempt> {
     let internal = |error: &dyn std::error::Error| Attempt::Unreachable(error.to_string());
     let PinnedTls { config, verifier } = PinnedTls::new(pin, options.key_exchange).map_err(|error| internal(&error))?;
@@ -115,7 +101,7 @@ async fn connect_to(
     config.transport_config(Arc::new(transport()));
     let connecting = endpoint.quic.connect_with(config, place, &address.host).map_err(|error| internal(&error))?;
     let quic = connecting.await.map_err(|error| handshake_error(error, &verifier))?;
-    let connection = Connection::greet(Transport::Quic(quic), options.software.clone()).await?;
+    let connection = Connection::greet(Transport::quic(quic), options.software).await?;
     match address.receipt {
         Some(named) if named != connection.welcome().receipt_key => {
             Err(ConnectionError::Protocol("its receipt key is not the one in the address".into()).into())

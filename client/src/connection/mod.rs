@@ -13,6 +13,8 @@ mod endpoint; // the socket; connecting
 mod error;
 mod link; // one connection
 mod memory; // a connection without a network
+mod race; // attempts beside each other
+mod silence; // a path that carries nothing back
 mod stream; // frames on one stream
 mod tls; // who the broker is
 mod transport; // QUIC or memory

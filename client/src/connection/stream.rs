@@ -7,6 +7,7 @@ use tidings_proto::{Reply, Request};
 use tokio::sync::mpsc;
 
 use super::error::{CloseReason, ConnectionError};
+use super::silence::Word;
 
 /// Longest piece taken off a stream at once, bytes.
 const PIECE_BYTES_MAX: usize = 64 * 1024;
@@ -77,13 +78,13 @@ pub struct ReplyReceiver {
 
 #[derive(Debug)]
 enum Receiver {
-    Quic { stream: quinn::RecvStream, buffer: FrameBuffer },
+    Quic { stream: quinn::RecvStream, buffer: FrameBuffer, word: Word },
     Memory(mpsc::Receiver<Reply>),
 }
 
 impl ReplyReceiver {
-    pub(super) fn quic(stream: quinn::RecvStream) -> Self {
-        Self { inner: Receiver::Quic { stream, buffer: FrameBuffer::new() } }
+    pub(super) fn quic(stream: quinn::RecvStream, word: Word) -> Self {
+        Self { inner: Receiver::Quic { stream, buffer: FrameBuffer::new(), word } }
     }
 
     pub(super) fn memory(channel: mpsc::Receiver<Reply>) -> Self {
@@ -96,7 +97,7 @@ impl ReplyReceiver {
     /// `Closed`, with [`CloseReason::Finished`] where the broker ended this stream alone; `Protocol`.
     pub async fn receive(&mut self) -> Result<Reply, ConnectionError> {
         match &mut self.inner {
-            Receiver::Quic { stream, buffer } => receive(stream, buffer).await,
+            Receiver::Quic { stream, buffer, word } => receive(stream, buffer).await.map_err(|error| word.error(error)),
             Receiver::Memory(channel) => channel.recv().await.ok_or(ConnectionError::closed(CloseReason::Finished)),
         }
     }

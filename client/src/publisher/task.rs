@@ -273,7 +273,7 @@ impl Task {
     fn failed(&mut self, at: usize, (state, detail): Unfit) {
         tracing::debug!(broker = at, state = state.words(), detail, "a broker is not used");
         let Some(way) = self.lines.ways_mut().get_mut(at) else { return };
-        way.wait();
+        way.wait(state);
         self.shared.broker(&way.address, state, detail);
         self.due = true;
     }

@@ -6,7 +6,9 @@ use std::path::Path;
 use redb::DatabaseError;
 use tidings_core::DecodeError;
 
-/// Why the state could not be opened, read or changed. A change that failed did not happen.
+use super::StateFailure;
+
+/// Why the state could not be opened, read or changed. A change that failed did not happen, but for [`StateError::Unsynced`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
@@ -22,9 +24,37 @@ pub enum StateError {
         /// Its format.
         found: u32,
     },
-    /// The disk failed or is full.
+    /// The disk is full. Nothing more is changed until the state is opened anew.
+    #[error("the state cannot be written: {0}")]
+    Full(#[source] io::Error),
+    /// A sync failed: the change is whole in the file or not at all. Nothing more is changed until the state is opened anew.
+    #[error("the state cannot be synced: {0}; the change may have been made")]
+    Unsynced(#[source] io::Error),
+    /// An earlier change failed, so that this one was not begun. See [`super::State::failure`].
+    #[error("the state is not used any more, because a change of it failed")]
+    Failed,
+    /// The disk failed.
     #[error("the state cannot be read or written: {0}")]
-    Io(#[from] io::Error),
+    Io(#[source] io::Error),
+}
+
+impl From<io::Error> for StateError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full(error),
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// What is told to who comes after the failure.
+impl From<StateFailure> for StateError {
+    fn from(failure: StateFailure) -> Self {
+        match failure {
+            StateFailure::Full => Self::Full(io::ErrorKind::StorageFull.into()),
+            StateFailure::Write | StateFailure::Sync => Self::Failed,
+        }
+    }
 }
 
 impl StateError {
@@ -45,7 +75,8 @@ impl StateError {
 impl From<redb::StorageError> for StateError {
     fn from(error: redb::StorageError) -> Self {
         match error {
-            redb::StorageError::Io(error) => Self::Io(error),
+            redb::StorageError::Io(error) => error.into(),
+            redb::StorageError::PreviousIo => Self::Failed,
             redb::StorageError::Corrupted(detail) => Self::Damaged(detail),
             other => Self::Io(io::Error::other(other.to_string())),
         }

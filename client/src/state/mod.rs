@@ -5,6 +5,7 @@
 mod beside; // rows of the layer above
 mod branches; // other branches of the own queue, and who wrote them
 mod claim;
+mod disk; // the file under it
 mod error;
 mod follows;
 mod mark; // whether this lies where it lay
@@ -19,6 +20,7 @@ pub(crate) use beside::put_rows;
 pub use beside::{KeyAndValue, Row};
 pub(crate) use branches::{MergeRow, MergedReader, ReaderRow};
 pub(crate) use claim::{Claim, Claimed};
+pub use disk::StateFailure;
 pub use error::StateError;
 pub(crate) use follows::{About, FollowStep, FollowView};
 pub(crate) use own::{OwnStep, OwnView, Waiting, receipted, receipted_offset};
@@ -31,7 +33,10 @@ use std::fs::{self, File, OpenOptions};
 use std::path::Path;
 use std::sync::Arc;
 
-use redb::{Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
+use redb::backends::{FileBackend, InMemoryBackend};
+use redb::{Database, Durability, ReadTransaction, ReadableDatabase, StorageBackend, WriteTransaction};
+
+use disk::{Disk, Failures};
 
 /// Layout of the tables. A file with a higher number is refused by name; an older one is migrated at opening.
 pub const FORMAT: u32 = 3;
@@ -41,6 +46,7 @@ pub const FORMAT: u32 = 3;
 pub struct State {
     database: Arc<Database>,
     claims: Arc<claim::Claims>,
+    failures: Failures,
     /// Where the mark lies; `None` in memory.
     mark: Option<Arc<Path>>,
 }
@@ -58,24 +64,35 @@ impl State {
         if !path.try_exists()? {
             create(path)?;
         }
-        // Checked whole: a page that rotted must be an error here and not a wrong number signed later.
-        let opened = Database::builder().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).open(path);
-        let database = opened.map_err(|error| StateError::opening(path, error))?;
-        let state = Self { mark: Some(path.with_extension("mark").into()), ..Self::over(database) };
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        if file.metadata()?.len() == 0 {
+            return Err(StateError::Damaged(format!("{} is empty", path.display())));
+        }
+        let over = Self::over(path, FileBackend::new(file).map_err(|error| StateError::opening(path, error))?)?;
+        let state = Self { mark: Some(path.with_extension("mark").into()), ..over };
         state.check_format()?;
         Ok(state)
     }
 
-    /// A state that ends with the last handle. For tests and examples.
-    pub fn in_memory() -> Result<Self, StateError> {
-        let backend = redb::backends::InMemoryBackend::new();
-        let database = Database::builder().create_with_backend(backend).map_err(|error| StateError::opening(Path::new("memory"), error))?;
-        tables::create(&database)?;
-        Ok(Self::over(database))
+    /// How it failed, if it did: then nothing more is changed or shown until it is opened anew, here or in another process.
+    pub fn failure(&self) -> Option<StateFailure> {
+        self.failures.first()
     }
 
-    fn over(database: Database) -> Self {
-        Self { database: Arc::new(database), claims: Arc::default(), mark: None }
+    /// A state that ends with the last handle. For tests and examples.
+    pub fn in_memory() -> Result<Self, StateError> {
+        let state = Self::over(Path::new("memory"), InMemoryBackend::new())?;
+        tables::create(&state.database)?;
+        Ok(state)
+    }
+
+    fn over(path: &Path, file: impl StorageBackend) -> Result<Self, StateError> {
+        let failures = Failures::default();
+        let disk = Disk::new(file, failures.clone());
+        // Checked whole: a page that rotted must be an error here and not a wrong number signed later.
+        let opened = Database::builder().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create_with_backend(disk);
+        let database = opened.map_err(|error| StateError::opening(path, error))?;
+        Ok(Self { database: Arc::new(database), claims: Arc::default(), failures, mark: None })
     }
 
     /// Takes what only one task of this process may do; `None` if another one has it.
@@ -95,12 +112,12 @@ impl State {
 
     /// One consistent snapshot, for as long as it is kept. The file keeps what it shows.
     pub(crate) fn snapshot(&self) -> Result<ReadTransaction, StateError> {
-        Ok(self.database.begin_read()?)
+        self.database.begin_read().map_err(|error| self.unused(error.into()))
     }
 
     /// Looks at one consistent snapshot.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&ReadTransaction) -> Result<T, StateError>) -> Result<T, StateError> {
-        look(&self.database.begin_read()?)
+        look(&self.snapshot()?)
     }
 
     /// Changes what `change` changes, durably and whole, or nothing.
@@ -114,15 +131,33 @@ impl State {
         &self,
         change: impl FnOnce(&WriteTransaction) -> Result<(T, Keep), E>,
     ) -> Result<T, E> {
-        let mut transaction = self.database.begin_write().map_err(StateError::from)?;
+        let mut transaction = self.database.begin_write().map_err(|error| self.unused(error.into()))?;
         let (done, keep) = change(&transaction)?;
         let durability = match keep {
             Keep::Durably => Durability::Immediate,
             Keep::UntilCrash => Durability::None,
         };
         transaction.set_durability(durability).map_err(StateError::from)?;
-        transaction.commit().map_err(StateError::from)?;
+        transaction.commit().map_err(|error| self.uncommitted(error.into()))?;
         Ok(done)
+    }
+}
+
+impl State {
+    /// Why nothing is begun after a failure: of one for want of space its reason is told again.
+    fn unused(&self, error: StateError) -> StateError {
+        match (self.failures.first(), error) {
+            (Some(failure), StateError::Failed) => failure.into(),
+            (_, error) => error,
+        }
+    }
+
+    /// What a commit that failed means for the change.
+    fn uncommitted(&self, error: StateError) -> StateError {
+        match (self.failures.first(), error) {
+            (Some(StateFailure::Sync), StateError::Io(error) | StateError::Full(error)) => StateError::Unsynced(error),
+            (_, error) => error,
+        }
     }
 }
 
@@ -159,7 +194,7 @@ fn make_draft(draft: &Path) -> Result<(), StateError> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(draft)?;
-    let backend = redb::backends::FileBackend::new(file).map_err(|error| StateError::opening(draft, error))?;
+    let backend = FileBackend::new(file).map_err(|error| StateError::opening(draft, error))?;
     let database = Database::builder().create_with_backend(backend).map_err(|error| StateError::opening(draft, error))?;
     tables::create(&database)
 }
@@ -170,6 +205,8 @@ pub(crate) fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+#[cfg(test)]
+mod disk_tests;
 #[cfg(test)]
 mod store_tests;
 #[cfg(test)]

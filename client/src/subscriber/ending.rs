@@ -100,7 +100,12 @@ impl Task {
         if self.at + 1 < self.routes.len() {
             return self.dial(self.at + 1).await;
         }
-        self.line = Line::Waiting(Instant::now() + self.backoff.failed(chance()));
+        let now = Instant::now();
+        let delay = match std::mem::take(&mut self.answered) {
+            true => self.backoff.failed(chance()),
+            false => self.backoff.unanswered(now, chance()),
+        };
+        self.line = Line::Waiting(now + delay);
         match self.round.take() {
             // Reported with its evidence already.
             Some((verdict, _)) if accuses(verdict) => Ok(()),

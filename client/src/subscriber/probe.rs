@@ -8,19 +8,22 @@ use tokio::time::Instant;
 use super::line::{Line, LineEvent};
 use super::route::Route;
 use crate::backoff::{Backoff, chance};
+use crate::connection::ConnectionError;
 
 /// One attempt after the other, none while a broker serves.
 pub(super) struct Probe {
     brokers: Vec<Route>,
     line: Line,
     at: usize,
+    /// A broker refused in this round.
+    refused: bool,
     backoff: Backoff,
 }
 
 impl Probe {
     pub(super) fn new(routes: &[Route]) -> Self {
         let brokers = routes.iter().filter(|route| !route.is_storage).cloned().collect();
-        Self { brokers, line: Line::Down, at: 0, backoff: Backoff::default() }
+        Self { brokers, line: Line::Down, at: 0, refused: false, backoff: Backoff::default() }
     }
 
     /// Place of the broker that is tried, among all routes: brokers are the first of them.
@@ -30,9 +33,19 @@ impl Probe {
 
     /// The storage serves: try the brokers after a while.
     pub(super) fn wait(&mut self) {
+        let delay = self.backoff.failed(chance());
+        self.wait_for(delay);
+    }
+
+    fn wait_for(&mut self, delay: Duration) {
         if !self.brokers.is_empty() {
-            self.line = Line::Waiting(Instant::now() + self.backoff.failed(chance()).max(SHORTEST));
+            self.line = Line::Waiting(Instant::now() + delay.max(SHORTEST));
         }
+    }
+
+    /// An attempt failed.
+    pub(super) fn missed(&mut self, error: &ConnectionError) {
+        self.refused |= matches!(error, ConnectionError::Refused(_));
     }
 
     /// Tries the broker at `at`, or waits if that was the last one.
@@ -40,7 +53,11 @@ impl Probe {
         self.at = at;
         match self.brokers.get(at).cloned() {
             Some(route) => self.line = Line::dial(route.dial, route.address, key),
-            None => self.wait(),
+            None if std::mem::take(&mut self.refused) => self.wait(),
+            None => {
+                let delay = self.backoff.unanswered(Instant::now(), chance());
+                self.wait_for(delay);
+            }
         }
     }
 

@@ -20,7 +20,7 @@ use super::route::{Route, named, routes};
 use super::standing::{Deadlines, Delta};
 use super::witness::SecondOpinion;
 use crate::backoff::Backoff;
-use crate::connection::Connection;
+use crate::connection::{Connection, ConnectionError};
 use crate::state::StateError;
 
 /// How long a last acknowledgement may take when the task ends.
@@ -45,6 +45,8 @@ pub(super) struct Task {
     pub(super) caught_up: bool,
     /// The gravest reason in this round of addresses.
     pub(super) round: Option<(Verdict, String)>,
+    /// Somebody answered in this round, if only to refuse.
+    pub(super) answered: bool,
     pub(super) deadlines: Deadlines,
     pub(super) opinion: SecondOpinion,
     pub(super) backoff: Backoff,
@@ -73,6 +75,7 @@ impl Task {
             restarts: 0,
             caught_up: false,
             round: None,
+            answered: false,
             deadlines: Deadlines::default(),
             opinion,
             backoff: Backoff::default(),
@@ -152,7 +155,10 @@ impl Task {
                 (self.at, self.restarts) = (self.probe.at(), 0);
                 self.subscribe(connection).await
             }
-            LineEvent::Dialed(Err(_)) => self.probe(self.probe.at() + 1).await,
+            LineEvent::Dialed(Err(error)) => {
+                self.probe.missed(&error);
+                self.probe(self.probe.at() + 1).await
+            }
             _ => self.probe(0).await,
         }
     }
@@ -175,6 +181,7 @@ impl Task {
             }
             LineEvent::Reply(Ok(reply)) => self.replied(reply).await,
             LineEvent::Dialed(Err(error)) | LineEvent::Subscribed(Err(error)) | LineEvent::Reply(Err(error)) => {
+                self.answered |= matches!(error, ConnectionError::Refused(_));
                 let (verdict, detail) = unreached(&error);
                 self.next_address(verdict, detail).await
             }
@@ -194,6 +201,7 @@ impl Task {
     }
 
     pub(super) async fn subscribe(&mut self, connection: Connection) -> Result<(), StateError> {
+        self.answered = true;
         let broker = self.route().map(|route| route.name.clone()).unwrap_or_default();
         let subscribe = self.step(move |following| following.begin(&broker)).await??;
         self.line = Line::subscribe(connection, subscribe);

@@ -88,6 +88,10 @@ pub(crate) fn drafts(root: &Path, queue: &QueueId) -> PathBuf {
 /// Opens a sealed file to nowhere: the whole value was checked against its reference.
 pub(crate) fn check(sealed: &Path, reference: &ObjectReference) -> Result<(), CacheError> {
     let mut opener = ObjectOpener::new(reference)?;
+    // A pipe in its place would be waited for without end.
+    if !fs::metadata(sealed)?.is_file() {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
+    }
     let mut file = File::open(sealed)?;
     let (mut piece, mut value) = (vec![0; SEGMENT_BYTES], Vec::with_capacity(2 * SEGMENT_BYTES));
     loop {

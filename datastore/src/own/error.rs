@@ -33,6 +33,9 @@ pub enum DatastoreError {
     /// The state cannot be read or changed.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The state failed after the value was staged. It may have been written, or be written when the datastore is opened again.
+    #[error("{0}; the value may be written when the node is opened again")]
+    Unsettled(#[source] Box<DatastoreError>),
     /// The operating system gives no randomness.
     #[error("no randomness: {0}")]
     Randomness(getrandom::Error),

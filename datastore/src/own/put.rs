@@ -34,7 +34,7 @@ impl Datastore {
     /// Of two puts of one record at once the one that is released later wins. In memory is about 1 MiB of the value.
     ///
     /// # Errors
-    /// The record stands as before. Safe to cancel, but then it may have been written, or be written by the next
+    /// The record stands as before, but for `Unsettled`. Safe to cancel, but then it may have been written, or be written by the next
     /// [`Self::collect`] or [`Self::open`].
     pub async fn put(&self, path: RecordPath, value: Source, content_type: String) -> Result<Ticket, DatastoreError> {
         match prepare(value, content_type.clone(), &self.shared.config.spool).await? {
@@ -77,10 +77,14 @@ impl Datastore {
         let turn = turns.into_iter().next().expect("one for each value");
         self.reach(FailPoint::PutStaged);
         let done = self.finish(&path, &sealed, &turn).await;
-        if done.as_ref().is_err_and(nothing_written) {
-            self.withdraw(turn.sequence, &path, &sealed.reference).await?;
+        match done {
+            Err(error) if nothing_written(&error) => {
+                self.withdraw(turn.sequence, &path, &sealed.reference).await.map_err(unsettled)?;
+                Err(error)
+            }
+            // A put whose release failed told that nothing was written, and the next start wrote it.
+            done => done.map_err(unsettled),
         }
-        done
     }
 
     async fn finish(&self, path: &RecordPath, sealed: &Sealed, turn: &Turn) -> Result<Ticket, DatastoreError> {
@@ -100,6 +104,15 @@ impl Datastore {
     pub(super) async fn release_one(&self, write: Write, staged: Option<u64>) -> Result<Ticket, DatastoreError> {
         let tickets = self.shared.releases.release(vec![Intent { write, staged }]).await?;
         Ok(tickets.into_iter().next().expect("one for each write"))
+    }
+}
+
+/// The staged row is still there, and the next start writes what it tells of.
+fn unsettled(error: DatastoreError) -> DatastoreError {
+    match error {
+        // That says so by itself.
+        DatastoreError::Write(WriteError::Closed) => error,
+        error => DatastoreError::Unsettled(Box::new(error)),
     }
 }
 

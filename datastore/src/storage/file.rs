@@ -71,7 +71,8 @@ impl Inner {
             return folder::sync(parent);
         }
         let draft = draft_of(&path);
-        write_draft(&draft, content)?;
+        // Half a draft on a full disk would keep the space that everything else waits for.
+        write_draft(&draft, content).inspect_err(|_| drop(fs::remove_file(&draft)))?;
         fs::rename(&draft, &path)?;
         folder::sync(parent)
     }
@@ -188,7 +189,12 @@ impl Driver for FileStorage {
 
     fn read<'a>(&'a self, name: &'a Name, limit: u64) -> Pending<'a, Result<Reading, StorageError>> {
         Box::pin(async move {
-            let file = tokio::fs::File::open(self.inner.path(name)).await.map_err(|error| storage_error(&error))?;
+            let path = self.inner.path(name);
+            // Before it is opened: a pipe would be waited for without end.
+            if !tokio::fs::metadata(&path).await.map_err(|error| storage_error(&error))?.is_file() {
+                return Err(StorageError::Missing);
+            }
+            let file = tokio::fs::File::open(path).await.map_err(|error| storage_error(&error))?;
             let found = file.metadata().await.map_err(|error| storage_error(&error))?;
             if !found.is_file() {
                 return Err(StorageError::Missing);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidings_broker::server::{Admission, AdmissionList, Broker, BrokerConfig, IdentityError, StartError};
-use tidings_broker::store::{OpenError, RocksStore, Settings as StoreSettings, Store};
+use tidings_broker::store::{Condition, OpenError, RocksStore, Settings as StoreSettings, Store};
 
 use super::settings::{Admit, Settings};
 use crate::console::Console;
@@ -19,6 +19,9 @@ const RELEASE: Duration = Duration::from_secs(2);
 /// How often it is looked whether they are over.
 const GLANCE: Duration = Duration::from_millis(2);
 
+/// How often it is looked whether writes are taken.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Serves until SIGINT or SIGTERM, then drains. Prints two lines once it serves: where, and the address for clients.
 pub(super) async fn run(console: &Console, settings: Settings) -> Result<(), Failure> {
     let stop = Stop::listen()?;
@@ -27,12 +30,49 @@ pub(super) async fn run(console: &Console, settings: Settings) -> Result<(), Fai
     let broker = Broker::start(config, Arc::clone(&store) as Arc<dyn Store>).await.map_err(start_failure)?;
     output::print(console, &format!("listening on {}", broker.local_addr()))?;
     output::print(console, &broker.address().to_string())?;
-    stop.wait().await;
+    tokio::select! {
+        () = stop.wait() => {}
+        () = watch(&store) => {}
+    }
     tracing::info!("draining");
     broker.drain().await;
+    let condition = condition(&store).await;
     released(&store).await;
     tracing::info!("stopped");
-    Ok(())
+    match condition {
+        Condition::Stopped(cause) => Err(Failure::new(
+            format!("the store took no more writes: {cause}"),
+            "check the disk, then start the broker again: what it receipted is there, and owners repeat the rest",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Tells the operator, at once and without anybody publishing, that no write is taken, and that writes are taken again.
+async fn watch(store: &Arc<RocksStore>) {
+    let mut known = Condition::Writing;
+    let mut due = tokio::time::interval(LOOK);
+    loop {
+        due.tick().await;
+        let now = condition(store).await;
+        match &now {
+            _ if std::mem::discriminant(&now) == std::mem::discriminant(&known) => {}
+            Condition::Writing => tracing::info!("there is space again: publishes and acknowledgements are taken"),
+            Condition::Full(cause) => {
+                tracing::error!(%cause, "the disk is full: publishes and acknowledgements are refused until there is space");
+            }
+            Condition::Stopped(cause) => {
+                tracing::error!(%cause, "no write is taken until the broker is started again; reads are served");
+            }
+        }
+        known = now;
+    }
+}
+
+async fn condition(store: &Arc<RocksStore>) -> Condition {
+    let store = Arc::clone(store);
+    let looked = tokio::task::spawn_blocking(move || store.condition()).await;
+    looked.unwrap_or(Condition::Writing)
 }
 
 /// Waits until the last read of a cut connection has let go of the store. A process that ends under such a read would be ended by

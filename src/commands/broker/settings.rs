@@ -10,6 +10,9 @@ use serde::de::{Deserializer, Error};
 
 use crate::failure::Failure;
 
+/// More than any settings.
+const BYTES_MAX: u64 = 1024 * 1024;
+
 /// Each `None` is a default. A key that is not listed here is an error that names its line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -47,7 +50,7 @@ impl Settings {
     /// # Errors
     /// It cannot be read, or holds what it should not; the failure names the line.
     pub(super) fn read(path: &Path) -> Result<Self, Failure> {
-        let text = std::fs::read_to_string(path)
+        let text = crate::whole_file::read_text(path, BYTES_MAX)
             .map_err(|error| Failure::usage(format!("{}: {error}", path.display()), "name a file that can be read"))?;
         crate::toml_file::parse(&text).map_err(|error| Failure::new(format!("{}: {error}", path.display()), "mend that line"))
     }

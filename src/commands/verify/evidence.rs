@@ -1,7 +1,5 @@
 //! A file with evidence. [P-14]
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -12,6 +10,7 @@ use tidings_core::{Did, Object, SignedHead, verify_inclusion};
 use crate::args::Globals;
 use crate::clock;
 use crate::failure::Failure;
+use crate::whole_file;
 
 /// Longest file that is taken for evidence.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -55,9 +54,8 @@ pub(super) fn run(globals: &Globals, path: &Path) -> Result<(), Failure> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
-    read.map(|_| bytes).map_err(|error| Failure::usage(format!("{} cannot be read: {error}", path.display()), "name a file that can"))
+    whole_file::read(path, FILE_BYTES_MAX)
+        .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", path.display()), "name a file that can"))
 }
 
 /// Every head in it, if each is signed by the owner of the queue.

@@ -9,9 +9,9 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-const BLOCK_BYTES: u64 = 32 * 1024;
+pub(super) const BLOCK_BYTES: u64 = 32 * 1024;
 /// Masked CRC-32C `u32`, length `u16`, type `u8`; little-endian.
-const HEADER_BYTES: usize = 7;
+pub(super) const HEADER_BYTES: usize = 7;
 /// Full, first, middle and last part of a write.
 const KINDS: std::ops::RangeInclusive<u8> = 1..=4;
 
@@ -48,13 +48,13 @@ fn damaged(block: &[u8]) -> bool {
 }
 
 /// Length of the record that begins here, its header with it. `None` where no header fits.
-fn record_bytes(bytes: &[u8]) -> Option<usize> {
+pub(super) fn record_bytes(bytes: &[u8]) -> Option<usize> {
     let header = bytes.get(..HEADER_BYTES)?;
     Some(HEADER_BYTES + usize::from(u16::from_le_bytes([header[4], header[5]])))
 }
 
 /// Whether a record begins here that ends in time and has the right checksum.
-fn whole(bytes: &[u8]) -> bool {
+pub(super) fn whole(bytes: &[u8]) -> bool {
     let Some(record) = record_bytes(bytes).and_then(|length| bytes.get(..length)) else { return false };
     KINDS.contains(&record[6]) && record[..4] == masked(crc32c(&record[6..])).to_le_bytes()
 }
@@ -71,11 +71,15 @@ fn crc32c(bytes: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn record(payload: &[u8]) -> Vec<u8> {
-        let mut covered = vec![1];
+    pub(in super::super) fn record(payload: &[u8]) -> Vec<u8> {
+        part(1, payload)
+    }
+
+    pub(in super::super) fn part(kind: u8, payload: &[u8]) -> Vec<u8> {
+        let mut covered = vec![kind];
         covered.extend_from_slice(payload);
         let mut record = masked(crc32c(&covered)).to_le_bytes().to_vec();
         record.extend_from_slice(&(payload.len() as u16).to_le_bytes());

@@ -2,6 +2,7 @@
 
 mod ahead; // what was staged for an append to come
 mod append;
+mod folder;
 mod keys;
 mod log_tail;
 mod open;
@@ -11,12 +12,13 @@ mod snapshot;
 mod tamper; // for tests: a hand on the disk
 #[cfg(test)]
 mod tests;
+mod torn_write;
 mod values;
+mod writes; // whether anything may still be written
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
-use ::rocksdb::{ColumnFamily, DB, WriteBatch, WriteOptions};
+use ::rocksdb::{ColumnFamily, DB};
 use bytes::Bytes;
 use roaring::RoaringTreemap;
 use tidings_core::history::NodeIndex;
@@ -25,17 +27,18 @@ use tidings_proto::{Birth, ContentHash, HeadRank, Offset, Pseudonym, QueueId};
 use self::keys::Column;
 use self::read::View;
 use self::snapshot::Moment;
+use self::writes::Writes;
 use super::{Acked, Append, Cause, LiveRow, QueueRow, Scan, ScanLimit, Snapshot, Staged, Store, StoreError};
 
 pub use open::{OpenError, Settings};
 pub use tamper::rewrite_entry;
+pub use writes::Condition;
 
 /// A store in one folder, for one process. Queues at rest cost disk, no memory.
 pub struct RocksStore {
     db: DB,
     /// Held from the check of the stored heads to the write that continues them.
-    writing: Mutex<()>,
-    poisoned: AtomicBool,
+    writing: Mutex<Writes>,
 }
 
 impl RocksStore {
@@ -54,27 +57,6 @@ impl RocksStore {
     fn view(&self, queue: &QueueId) -> View<'_> {
         View::new(self, Some(*queue))
     }
-
-    /// Waits for the one place to write, if anything may still be written.
-    fn writer(&self) -> Result<MutexGuard<'_, ()>, StoreError> {
-        let guard = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.poisoned.load(Ordering::SeqCst) { Err(StoreError::Poisoned) } else { Ok(guard) }
-    }
-
-    /// Writes and syncs. After one failure nobody can know what a later sync would make durable, so there is none: what the
-    /// kernel failed to write it may since have marked as written (fsync, PostgreSQL 2018).
-    fn commit(&self, batch: WriteBatch) -> Result<(), StoreError> {
-        self.put(batch, true)
-    }
-
-    fn put(&self, batch: WriteBatch, sync: bool) -> Result<(), StoreError> {
-        let mut options = WriteOptions::default();
-        options.set_sync(sync);
-        self.db.write_opt(batch, &options).map_err(|error| {
-            self.poisoned.store(true, Ordering::SeqCst);
-            StoreError::Indeterminate(Cause::new(error.into_string()))
-        })
-    }
 }
 
 impl Store for RocksStore {
@@ -83,22 +65,23 @@ impl Store for RocksStore {
     }
 
     fn append(&self, group: &[Append]) -> Result<(), StoreError> {
-        let _writer = self.writer()?;
+        let mut writes = self.writer()?;
         let batch = append::batch(self, group)?;
-        if batch.is_empty() { Ok(()) } else { self.commit(batch) }
+        if batch.is_empty() { Ok(()) } else { self.put(&mut writes, batch, true) }
     }
 
     fn stage(&self, staged: &Staged) -> Result<(), StoreError> {
-        let _writer = self.writer()?;
-        self.put(ahead::batch(self, staged)?, false)
+        let mut writes = self.writer()?;
+        // Synced like every write: only the last one in the log may be torn.
+        self.put(&mut writes, ahead::batch(self, staged)?, true)
     }
 
     fn unstage(&self, queue: &QueueId) -> Result<(), StoreError> {
         loop {
             // Held from the look to the write: an append in between would make live what is to be removed.
-            let _writer = self.writer()?;
+            let mut writes = self.writer()?;
             match ahead::leftovers(self, queue)? {
-                Some(batch) => self.put(batch, false)?,
+                Some(batch) => self.put(&mut writes, batch, true)?,
                 None => return Ok(()),
             }
         }
@@ -141,9 +124,9 @@ impl Store for RocksStore {
     }
 
     fn acknowledge(&self, group: &[Acked]) -> Result<(), StoreError> {
-        let _writer = self.writer()?;
+        let mut writes = self.writer()?;
         let batch = append::acknowledgements(self, group)?;
-        if batch.is_empty() { Ok(()) } else { self.commit(batch) }
+        if batch.is_empty() { Ok(()) } else { self.put(&mut writes, batch, true) }
     }
 
     fn snapshot<'a>(&'a self, queue: &QueueId) -> Result<Option<Box<dyn Snapshot + 'a>>, StoreError> {

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
 
 use ::rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, ErrorKind, IteratorMode, LogLevel, Options,
@@ -12,8 +11,11 @@ use ::rocksdb::{
 
 use super::super::Cause;
 use super::RocksStore;
+use super::folder::fault;
 use super::keys::{Column, FORMAT, FORMAT_KEY, PREFIX_BYTES};
 use super::log_tail::damaged_log;
+use super::torn_write::ends_torn;
+use super::writes::Writes;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -90,6 +92,9 @@ impl RocksStore {
     pub(super) fn open_with(folder: &Path, options: &Options, settings: &Settings) -> Result<Self, OpenError> {
         let cache = Cache::new_lru_cache(settings.block_cache_bytes);
         // What is there is opened and its format read before anything is added to it.
+        if let Some(fault) = fault(folder).map_err(|error| OpenError::Io(Cause::new(error.to_string())))? {
+            return Err(damaged(&fault));
+        }
         let mut names: BTreeSet<String> = BTreeSet::from([Column::Meta.name().to_owned()]);
         if folder.join("CURRENT").exists() {
             if let Some(log) = damaged_log(folder).map_err(|error| OpenError::Io(Cause::new(error.to_string())))? {
@@ -97,16 +102,28 @@ impl RocksStore {
             }
             names.extend(DB::list_cf(options, folder)?);
         }
-        let descriptors: Vec<_> =
-            names.iter().map(|name| ColumnFamilyDescriptor::new(name, column_options(column_of(name), &cache))).collect();
-        let mut db = DB::open_cf_descriptors(options, folder, descriptors)?;
+        let columns = || names.iter().map(|name| ColumnFamilyDescriptor::new(name, column_options(column_of(name), &cache)));
+        let mut db = or_torn(folder, options, |options| DB::open_cf_descriptors(options, folder, columns()))?;
         match format(&db)? {
             Some(found) if found > FORMAT => return Err(OpenError::TooNew { found }),
             Some(FORMAT) => require_all(&db)?,
             Some(_) => migrate(&mut db, &names, &cache)?,
             None => create(&mut db, &names, &cache)?,
         }
-        Ok(Self { db, writing: Mutex::new(()), poisoned: AtomicBool::new(false) })
+        Ok(Self { db, writing: Mutex::new(Writes::taken()) })
+    }
+}
+
+/// Opens a store; where its last write is there only in part, without that write.
+pub(super) fn or_torn(folder: &Path, options: &Options, open: impl Fn(&Options) -> Result<DB, ::rocksdb::Error>) -> Result<DB, OpenError> {
+    match open(options) {
+        Err(error) if error.kind() == ErrorKind::Corruption && ends_torn(folder).is_ok_and(|torn| torn) => {
+            let mut options = options.clone();
+            // Stops in silence at the first irregularity, which is that write: it was looked at.
+            options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+            Ok(open(&options)?)
+        }
+        opened => Ok(opened?),
     }
 }
 

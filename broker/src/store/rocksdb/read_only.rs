@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ::rocksdb::{Cache, ColumnFamilyDescriptor, DB, Direction, ErrorKind, IteratorMode, Options, ReadOptions};
@@ -10,8 +9,10 @@ use tidings_proto::QueueId;
 
 use super::super::{Cause, StoreError};
 use super::RocksStore;
+use super::folder::fault;
 use super::keys::{Column, FORMAT};
 use super::open::{self, OpenError, Settings};
+use super::writes::Writes;
 
 /// A running broker may remove a file between the list of files and its opening; then the list is read again, after a pause in
 /// which a burst of compactions gets ahead.
@@ -44,16 +45,19 @@ impl RocksStore {
 
     fn look(folder: &Path, options: &Options, settings: &Settings) -> Result<Self, OpenError> {
         let cache = Cache::new_lru_cache(settings.block_cache_bytes);
+        if let Some(fault) = fault(folder).map_err(|error| OpenError::Io(Cause::new(error.to_string())))? {
+            return Err(open::damaged(&fault));
+        }
         let names = DB::list_cf(options, folder)?;
-        let columns = names.iter().map(|name| ColumnFamilyDescriptor::new(name, open::column_options(open::column_of(name), &cache)));
-        let db = DB::open_cf_descriptors_read_only(options, folder, columns, false)?;
+        let columns = || names.iter().map(|name| ColumnFamilyDescriptor::new(name, open::column_options(open::column_of(name), &cache)));
+        let db = open::or_torn(folder, options, |options| DB::open_cf_descriptors_read_only(options, folder, columns(), false))?;
         match open::format(&db)? {
             Some(FORMAT) => open::require_all(&db)?,
             Some(found) if found > FORMAT => return Err(OpenError::TooNew { found }),
             Some(found) => return Err(OpenError::Older { found }),
             None => return Err(open::damaged("rows without a format")),
         }
-        Ok(Self { db, writing: Mutex::new(()), poisoned: AtomicBool::new(true) })
+        Ok(Self { db, writing: Mutex::new(Writes::stopped("opened only for reading")) })
     }
 
     /// Ids of the queues, ascending. One that cannot be read ends the list.

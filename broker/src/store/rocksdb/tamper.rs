@@ -3,11 +3,12 @@
 use std::io;
 use std::path::Path;
 
+use ::rocksdb::WriteBatch;
 use tidings_proto::{Offset, QueueId};
 
+use super::RocksStore;
 use super::keys::{self, Column};
 use super::open::Settings;
-use super::{RocksStore, WriteBatch};
 
 /// Rewrites the stored bytes of a live entry, in the store at `folder`, as `change` makes them. What the store itself keeps about them,
 /// checksums above all, is right afterwards: nothing but the owner's signature tells. For tests; no broker does this.
@@ -23,5 +24,6 @@ pub fn rewrite_entry(folder: &Path, queue: &QueueId, offset: Offset, change: imp
     change(&mut bytes);
     let mut batch = WriteBatch::default();
     batch.put_cf(column, key, bytes);
-    store.commit(batch).map_err(io::Error::other)
+    let mut writes = store.writer().map_err(io::Error::other)?;
+    store.put(&mut writes, batch, true).map_err(io::Error::other)
 }

@@ -13,6 +13,7 @@ use tidings_proto::frames::Limits;
 use tokio::time::Instant;
 
 use super::room::smallest;
+use super::status::BrokerState;
 use crate::backoff::{Backoff, chance};
 
 /// The way to one broker.
@@ -31,9 +32,14 @@ impl Way {
         Self { address, line: Line::Waiting(Instant::now()), backoff: Backoff::default(), compared: false, leaving: false }
     }
 
-    /// Tries again later.
-    pub(super) fn wait(&mut self) {
-        self.line = Line::Waiting(Instant::now() + self.backoff.failed(chance()));
+    /// Tries again later: sooner where nobody answered than where somebody refused.
+    pub(super) fn wait(&mut self, state: BrokerState) {
+        let now = Instant::now();
+        let delay = match self.line {
+            Line::Dialing(_) if state == BrokerState::Unreachable => self.backoff.unanswered(now, chance()),
+            _ => self.backoff.failed(chance()),
+        };
+        self.line = Line::Waiting(now + delay);
     }
 }
 

@@ -106,7 +106,9 @@ impl Task {
 
     /// A publish stream is open: where the broker stands says what comes next.
     pub(super) async fn opened(&mut self, at: usize, opened: Opened) -> Result<(), StateError> {
-        let Some(source) = self.lines.ways().get(at).map(|way| way.address.to_string()) else { return Ok(()) };
+        let Some(way) = self.lines.ways_mut().get_mut(at) else { return Ok(()) };
+        way.backoff.answered();
+        let source = way.address.to_string();
         let standing = opened.standing.clone();
         let comparison = self.step(move |owner| owner.compare(&standing)).await??;
         self.comparing.strangers.remove(&source);
