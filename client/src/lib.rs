@@ -46,9 +46,10 @@ pub mod subscriber; // the reader's side
 pub use connection::{Connection, ConnectionError, Endpoint};
 pub use dial::{Dial, Network, Nowhere};
 pub use publisher::{
-    Archive, ArchiveError, Archived, ArchivedHead, BrokerState, BrokerStatus, Compared, Conflict, FlushError, GrantFailure, Loss, Merge, MergedReader,
-    MoveError, Moved, Named, OwnMark, OwnSnapshot, OwnStatus, OwnValue, Publisher, PublisherConfig, PublisherError, ReaderStatus,
-    ReadersError, Rescued, RevokeFailure, SnapshotError, Stage, TakeOverError, TakenOver, Ticket, TicketError, Write, WriteError,
+    Archive, ArchiveError, Archived, ArchivedHead, BrokerState, BrokerStatus, Compared, Conflict, FlushError, GrantFailure, Loss, Merge,
+    MergedReader, MoveError, Moved, Named, OwnMark, OwnSnapshot, OwnStatus, OwnValue, Publisher, PublisherConfig, PublisherError,
+    ReaderStatus, ReadersError, Rescued, RevokeFailure, SnapshotError, Stage, TakeOverError, TakenOver, Ticket, TicketError, Write,
+    WriteError,
 };
 pub use state::{Row, State, StateError, StateFailure};
 pub use subscriber::{

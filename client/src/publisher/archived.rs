@@ -58,6 +58,6 @@ impl Publisher {
 }
 
 fn named(mutation: Mutation) -> Option<(RecordPath, [u8; 32])> {
-    let was = mutation.rescued().map(|rescued| rescued.path.clone());
+    let was = mutation.rescued().map(|rescued| rescued.path);
     Some((was.unwrap_or(mutation.path), mutation.object?.id))
 }

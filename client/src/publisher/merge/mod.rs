@@ -120,6 +120,7 @@ impl Owner {
         let name = if self.is_moved() { WriterName::New } else { WriterName::Kept };
         let how = NewTerm { writer: name, keys: TermKeys::New { seen: found.opened.writer.current_epoch() } };
         writer.open_term(self.seen, how, &mut clock::entropy()?)?;
+        writer.raise_floor_version(plan.dropped.max(found.recovered.head().head().floor_version));
         let removed = self.removed_on_their_tail(found)?;
         let note =
             self.note(found, source, now, &plan, readers::named(&self.writer, &removed), readers::only(&found.opened.writer, &self.writer));
@@ -139,6 +140,7 @@ impl Owner {
     fn rebuild_on_theirs(&mut self, found: &Found<'_>, source: &str, now: Timestamp) -> Result<(), MergeError> {
         let base: HashMap<&RecordPath, &Mutation> = found.opened.records.iter().map(|row| (&row.record.path, &row.mutation)).collect();
         let live = |path: &RecordPath| Ok(base.get(path).map(|mutation| Mutation::clone(mutation)));
+        let own_floor = self.writer.head().map_or(Version::ZERO, |head| head.head().floor_version);
         let floor_version = found.recovered.head().head().floor_version;
         let (outbox, paths, tail, left) = self.state.read(|transaction| {
             let view = OwnView(transaction);
@@ -163,6 +165,7 @@ impl Owner {
         outbox.iter().try_for_each(|row| plan.take(row))?;
         let mut writer = found.opened.writer.clone();
         writer.open_term(self.seen, NewTerm::on_found_head(self.writer.current_epoch()), &mut clock::entropy()?)?;
+        writer.raise_floor_version(plan.dropped.max(own_floor));
         let removed = self.removed_on_the_own_tail(found)?;
         let unknown = readers::only(&self.writer, &found.opened.writer);
         let note = self.note(found, source, now, &plan, readers::named(&found.opened.writer, &removed), unknown);
