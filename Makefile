@@ -51,7 +51,7 @@ power-lab: setup ## cut the power until docs/evidence/power-lab.json counts CUTS
 fault-lab: setup ## fail every write and sync of the command once, and keep the figures
 	TIDINGS_FAULTS_ALL=1 TIDINGS_FAULTS_EVIDENCE=docs/evidence/fault-lab.json cargo test $(CARGO_ALL) --test faults sweep -- --nocapture --test-threads=1
 
-fuzz: ## fuzz TARGET=objects (frames, reader, broker) for SECONDS=60; needs cargo-fuzz and a nightly toolchain
+fuzz: ## fuzz TARGET=objects (frames, reader, broker, rewinds) for SECONDS=60; needs cargo-fuzz and a nightly toolchain
 	mkdir -p "$(CACHE)/fuzz/$(TARGET)" && cargo +nightly fuzz run --fuzz-dir fuzz/libfuzzer --target-dir "$(CARGO_TARGET_DIR)-fuzz" $(TARGET) "$(CACHE)/fuzz/$(TARGET)" fuzz/corpus/$(TARGET) -- -max_total_time=$(SECONDS) -max_len=16384 -malloc_limit_mb=64
 
 setup: ## install what a fresh Debian with Rust lacks, only if it is missing

@@ -1,5 +1,7 @@
 //! Client and broker over loopback: what the two connections say to each other.
 
+#[path = "loopback/owners.rs"]
+mod owners;
 #[path = "loopback/refill.rs"]
 mod refill;
 

@@ -1,9 +1,11 @@
 //! A stream with a task for each direction, so that neither waits for the other and everything received can be taken at once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tidings_proto::{Reply, Request};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use crate::connection::{CloseReason, Connection, ConnectionError, ReplyReceiver, RequestSender};
@@ -14,12 +16,18 @@ pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Frames that wait in each direction. More than a publish stream ever has in flight.
 const FRAMES_MAX: usize = 256;
 
+/// Bytes of replies that wait to be taken, beside one of any size: a broker that gives back a whole queue sends faster than it is judged.
+const WAITING_BYTES_MAX: u32 = 32 * 1024 * 1024;
+
+/// A reply, and its part of the bytes that may wait.
+type Waiting = (Result<Reply, ConnectionError>, Option<OwnedSemaphorePermit>);
+
 /// Both directions of one stream, and the connection under it. Dropping it ends the stream.
 #[derive(Debug)]
 pub(crate) struct Stream {
     connection: Connection,
     requests: mpsc::Sender<Request>,
-    replies: mpsc::Receiver<Result<Reply, ConnectionError>>,
+    replies: mpsc::Receiver<Waiting>,
     _tasks: JoinSet<()>,
 }
 
@@ -57,12 +65,12 @@ impl Stream {
 
     /// The next reply, or why there is none. Safe to cancel.
     pub(crate) async fn receive(&mut self) -> Result<Reply, ConnectionError> {
-        self.replies.recv().await.unwrap_or_else(|| Err(ended()))
+        self.replies.recv().await.map_or_else(|| Err(ended()), |(reply, _)| reply)
     }
 
     /// A reply that is there already.
     pub(crate) fn received(&mut self) -> Option<Result<Reply, ConnectionError>> {
-        self.replies.try_recv().ok()
+        self.replies.try_recv().ok().map(|(reply, _)| reply)
     }
 
     /// Ends the stream and the connection after the broker has everything queued.
@@ -99,12 +107,31 @@ async fn send_all(mut outgoing: mpsc::Receiver<Request>, mut sender: RequestSend
     sender.finish().await;
 }
 
-async fn receive_all(mut receiver: ReplyReceiver, incoming: mpsc::Sender<Result<Reply, ConnectionError>>) {
+async fn receive_all(mut receiver: ReplyReceiver, incoming: mpsc::Sender<Waiting>) {
+    let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX as usize));
     loop {
         let reply = receiver.receive().await;
-        let last = reply.is_err();
-        if incoming.send(reply).await.is_err() || last {
+        let (last, bytes) = (reply.is_err(), reply.as_ref().map_or(0, weight));
+        let taken = room.clone().acquire_many_owned(bytes).await.ok();
+        if incoming.send((reply, taken)).await.is_err() || last {
             return;
         }
     }
+}
+
+/// Bytes of what makes a reply large, no more than there is room for.
+pub(crate) fn weight(reply: &Reply) -> u32 {
+    let lengths = |parts: &[Bytes]| parts.iter().map(Bytes::len).sum::<usize>();
+    let bytes = match reply {
+        Reply::Part(part) => {
+            let hashes = part.history.len() * size_of::<[u8; 32]>();
+            hashes + lengths(&part.entries) + lengths(&part.attachments) + lengths(&part.rows) + part.live.len() + part.head.len()
+        }
+        Reply::Chunk(chunk) => lengths(&chunk.entries),
+        Reply::Bitmap(bitmap) => bitmap.live.len(),
+        Reply::Readers(readers) => lengths(&readers.rows) + lengths(&readers.acknowledgements),
+        Reply::Refused(refusal) => lengths(&refusal.rows),
+        _ => 0,
+    };
+    u32::try_from(bytes).unwrap_or(u32::MAX).min(WAITING_BYTES_MAX)
 }

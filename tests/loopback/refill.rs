@@ -17,25 +17,25 @@ use tidings_proto::frames::Transfer;
 use tidings_proto::{BrokerAddress, HeadNumber, Offset, QueueId, Refusal, RefusalCode, Reply, Request};
 
 /// Longer than anything here takes; only a failing test waits for it.
-const LONG: Duration = Duration::from_secs(120);
+pub(super) const LONG: Duration = Duration::from_secs(120);
 const RECORDS: usize = 3_000;
 
 /// A broker whose keys and address stay while its store is exchanged.
-struct Place {
+pub(super) struct Place {
     folder: TempDir,
     listen: SocketAddr,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("a folder"), listen: ([127, 0, 0, 1], 0).into() }
     }
 
-    fn store(&self) -> PathBuf {
+    pub(super) fn store(&self) -> PathBuf {
         self.folder.path().join("store")
     }
 
-    async fn start(&mut self) -> Broker {
+    pub(super) async fn start(&mut self) -> Broker {
         let store = Arc::new(RocksStore::open(&self.store(), &Settings::default()).expect("the store opens"));
         let mut config = BrokerConfig::new(self.folder.path());
         config.listen = self.listen;
@@ -46,7 +46,7 @@ impl Place {
     }
 }
 
-fn network() -> Arc<Network> {
+pub(super) fn network() -> Arc<Network> {
     Arc::new(Network::new(Endpoint::bind().expect("a socket"), ConnectOptions::default()))
 }
 
@@ -65,13 +65,13 @@ fn puts(records: std::ops::Range<usize>, value: &str) -> Vec<Write> {
     records.map(put).collect()
 }
 
-async fn publish(publisher: &Publisher, writes: Vec<Write>) {
+pub(super) async fn publish(publisher: &Publisher, writes: Vec<Write>) {
     publisher.write(writes).await.expect("written");
     publisher.flush(LONG).await.expect("published");
 }
 
 /// A new reader of the owner; gives its state and the queue.
-async fn join(publisher: &Publisher, seed: u8) -> (NodeKey, State, QueueId) {
+pub(super) async fn join(publisher: &Publisher, seed: u8) -> (NodeKey, State, QueueId) {
     let key = NodeKey::from_seed([seed; 32]);
     let text = publisher.grant(key.card(), format!("reader {seed}")).await.expect("granted");
     let state = State::in_memory().expect("a state");
@@ -79,7 +79,7 @@ async fn join(publisher: &Publisher, seed: u8) -> (NodeKey, State, QueueId) {
     (key, state, queue)
 }
 
-fn subscribe((key, state, queue): &(NodeKey, State, QueueId)) -> Subscriber {
+pub(super) fn subscribe((key, state, queue): &(NodeKey, State, QueueId)) -> Subscriber {
     Subscriber::start(state.clone(), key.clone(), *queue, SubscriberConfig::new(network())).expect("started")
 }
 
@@ -109,7 +109,7 @@ async fn broker_is(publisher: &Publisher, at: usize, wanted: BrokerState) {
     tokio::time::timeout(LONG, listed).await.expect("in time");
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder");
     for file in std::fs::read_dir(from).expect("the folder is there") {
         let path = file.expect("a file").path();

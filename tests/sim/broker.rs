@@ -9,7 +9,7 @@ use tidings_broker::engine::{
     check_acknowledgement, refusal_of,
 };
 use tidings_broker::store::{Fault, Faults, FaultyStore, MemoryStore, ScanLimit, Store, StoreError};
-use tidings_core::{Object, QueueDescriptor, ReceiptKey};
+use tidings_core::{Cursor, Object, QueueDescriptor, ReceiptKey, SignedHead};
 use tidings_proto::frames::{Readers, Transfer};
 use tidings_proto::{QueueId, Refusal, RefusalCode, Reply, Request, Timestamp, VerifyingKey};
 
@@ -36,6 +36,8 @@ pub(crate) struct SimBroker {
     commit: CommitQueue,
     waiting: Vec<Waiting>,
     descriptors: BTreeMap<Conn, QueueDescriptor>,
+    /// Where each publish stream was told that its queue stands.
+    told: BTreeMap<Conn, Cursor>,
     incoming: BTreeMap<Conn, Incoming>,
     /// Who brings the one transfer that is taken at a time, until it is committed.
     place: Option<Conn>,
@@ -61,6 +63,7 @@ impl SimBroker {
             commit: CommitQueue::new(CommitSettings { hot_queues_max: 1, ..CommitSettings::default() }),
             waiting: Vec::new(),
             descriptors: BTreeMap::new(),
+            told: BTreeMap::new(),
             incoming: BTreeMap::new(),
             place: None,
             backups: vec![MemoryStore::new()],
@@ -92,6 +95,7 @@ impl SimBroker {
         self.waiting.clear();
         self.descriptors.clear();
         self.incoming.clear();
+        self.told.clear();
         self.place = None;
         self.subscriptions.clear();
         self.busy.clear();
@@ -121,6 +125,16 @@ impl SimBroker {
 
     pub(crate) fn end_lie(&mut self) {
         self.shows = None;
+    }
+
+    /// Whether something waits for the next group.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Who brings a transfer.
+    pub(crate) fn place(&self) -> Option<Conn> {
+        self.place
     }
 
     /// Takes a frame; gives the answers. `alone`: whoever held the place for a transfer is gone.
@@ -165,6 +179,8 @@ impl SimBroker {
         let descriptor = QueueDescriptor::decode(descriptor).expect("an honest owner's descriptor");
         let store: &dyn Store = self.shows.as_ref().map_or(&self.store, |shown| shown);
         let row = store.queue(&descriptor.id()).map_err(|error| refusal_of(&error))?;
+        let stands = row.as_ref().map(|row| SignedHead::parse(row.head.clone()).expect("a stored head").cursor());
+        self.told.insert(conn, stands.unwrap_or(Cursor::start(&descriptor.id())));
         self.descriptors.insert(conn, descriptor);
         Ok(Some(Reply::Standing(row.map(|row| row.head).unwrap_or_default())))
     }
@@ -190,12 +206,23 @@ impl SimBroker {
         match self.step_transfer(conn, &descriptor, part) {
             Ok(()) => Ok(None),
             Err(refusal) => {
+                self.doomed |= matches!(refusal.code, RefusalCode::OutcomeUnknown | RefusalCode::Unavailable);
                 let _ = self.place.take_if(|place| *place == conn);
                 if !last {
                     self.incoming.insert(conn, Incoming::Refused);
                 }
                 Err(refusal)
             }
+        }
+    }
+
+    /// A branch may be replaced only by an owner that saw all of it: another home of the same key may have published since this one asked,
+    /// and what was receipted to it would be in no merge. Seeds 236 and 542 lost it so.
+    fn check_told(&self, conn: Conn, descriptor: &QueueDescriptor) -> Result<(), Refusal> {
+        let stands = self.stands_at(&descriptor.id()).map_or(Cursor::start(&descriptor.id()), |head| head.cursor());
+        match self.told.get(&conn) {
+            Some(told) if *told != stands => Err(Refusal::new(RefusalCode::Conflict, "the queue went on since this stream was told")),
+            _ => Ok(()),
         }
     }
 
@@ -210,7 +237,10 @@ impl SimBroker {
                 return Ok(());
             }
             None if self.place.is_some() => return Err(Refusal::new(RefusalCode::Busy, "another transfer is on its way")),
-            None => Box::new(TransferCheck::open(descriptor.clone(), &self.store, 0)?),
+            None => {
+                self.check_told(conn, descriptor)?;
+                Box::new(TransferCheck::open(descriptor.clone(), &self.store, 0)?)
+            }
         };
         self.place = Some(conn);
         for staged in check.take(&part)? {
@@ -250,6 +280,7 @@ impl SimBroker {
         for (conn, answer) in conns.into_iter().zip(answers) {
             match answer {
                 Ok(Receipted { receipt, committed }) => {
+                    self.told.insert(conn, committed.head.cursor());
                     replies.push((conn, Reply::Receipt(receipt.sign(&self.key))));
                     replies.extend(self.fan_out(&committed));
                 }
@@ -278,7 +309,11 @@ impl SimBroker {
 
     /// One step of one subscription: a frame to send, or a read.
     pub(crate) fn step(&mut self, conn: Conn, dice: &mut Dice) -> Option<Reply> {
-        let subscription = self.subscriptions.get_mut(&conn)?;
+        let Some(subscription) = self.subscriptions.get_mut(&conn) else {
+            // It ended, or went with a crash.
+            self.busy.remove(&conn);
+            return None;
+        };
         match subscription.next() {
             Next::Send(reply) => Some(reply),
             Next::Read(read) => {

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tidings_core::mutation::{Mutation, Operation};
 use tidings_core::path::RecordPath;
 use tidings_core::recovery::{Opened, OpenedRecord, Recovered};
-use tidings_core::{Entropy, Fate, NewTerm, SignedHead, TermKeys, Version, Writer, WriterName, attachment_hash, fate, key::NodeKey, rescue};
+use tidings_core::{
+    Entropy, Fate, NewTerm, SignedHead, TermKeys, Version, Writer, WriterName, attachment_hash, fate, key::NodeKey, rescue,
+};
 use tidings_proto::{HeadHash, HeadNumber, Offset, Pseudonym, Term, Timestamp};
 
 use crate::state::{Kept, State, delete_of};
@@ -147,7 +149,8 @@ impl State {
         let mut writer = self.writer.clone();
         writer.open_term(with.seen, how, &mut with.entropy).expect("terms are not used up");
         let known = |reader: &Pseudonym| self.readers.get(reader).is_none_or(|(since, _)| *since <= found.fork);
-        self.removals = lacking(&self.writer, &found.opened.writer).into_iter().filter(known).collect();
+        // What an earlier merge owes and nobody signed yet is still owed. Seed 1385 forgot it, and a revocation was undone.
+        self.removals.extend(lacking(&self.writer, &found.opened.writer).into_iter().filter(known));
         let (publish, dropped) = (plan.publish, plan.dropped);
         self.outbox.extend(publish);
         self.merged.extend(found.heads());
@@ -176,8 +179,11 @@ impl State {
         let mut writer = found.opened.writer.clone();
         let how = NewTerm::on_found_head(self.writer.current_epoch());
         writer.open_term(with.seen, how, &mut with.entropy).expect("terms are not used up");
-        let ended = |reader: &Pseudonym| self.readers.get(reader).is_some_and(|(_, ended)| *ended > HeadNumber::ZERO);
-        self.removals = lacking(&found.opened.writer, &self.writer).into_iter().filter(ended).collect();
+        // A state that was rebuilt above the fork does not know whom an earlier incarnation removed on this branch: everybody it lacks is
+        // removed again. Seed 1283 gave a revoked reader its access back.
+        let unsure = self.rebuilt > found.fork;
+        let ended = |reader: &Pseudonym| unsure || self.readers.get(reader).is_some_and(|(_, ended)| *ended > HeadNumber::ZERO);
+        self.removals.extend(lacking(&found.opened.writer, &self.writer).into_iter().filter(ended));
         let (publish, dropped, merged) = (plan.publish, plan.dropped, plan.merged);
         let left: Vec<HeadHash> = self.history.drain(found.fork.value() as usize..).map(|(hash, _)| hash).collect();
         self.merged.extend(left);
@@ -204,6 +210,7 @@ impl State {
             last.1 = newest.head().offset;
         }
         self.log = VecDeque::new();
+        self.rebuilt = newest.rank().number;
         self.know(newest.head().writer, Term::ZERO);
         for row in found.recovered.rows() {
             self.readers.entry(row.pseudonym).or_insert((HeadNumber::ZERO, HeadNumber::ZERO));

@@ -4,38 +4,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidings_core::head::QueueState;
 use tidings_core::key::NodeKey;
-use tidings_core::mutation::Mutation;
-use tidings_core::path::RecordPath;
 use tidings_core::recovery::Recovery;
-use tidings_core::writer::{AccessChange, Draft, FloorStep, Invitee, SignRequest, Signed};
-use tidings_core::{Cursor, Entropy, NewTerm, Object, Receipt, SignedHead, TermKeys, Version, Writer, WriterName};
+use tidings_core::{Cursor, Entropy, Object, Receipt, SignedHead, Writer};
 use tidings_proto::frames::Open;
-use tidings_proto::{HeadHash, HeadNumber, Offset, Pseudonym, QueueId, Reply, Request, Term, Timestamp, VerifyingKey};
+use tidings_proto::{HeadHash, HeadNumber, QueueId, Reply, Request, Term, Timestamp, VerifyingKey};
 
 use crate::merge::{Merged, Merging};
 use crate::net::Conn;
-use crate::paper::{Dice, path};
-use crate::state::{State, mutation_of};
-use crate::truth::Truth;
-
-/// Paths that applications write.
-const PATHS: u64 = 10;
+use crate::state::State;
 
 /// One conversation with a broker.
-struct Link {
+pub(crate) struct Link {
     conn: Conn,
-    phase: Phase,
+    pub(crate) phase: Phase,
 }
 
-enum Phase {
+pub(crate) enum Phase {
     Opening,
     Recovering(Box<Recovery>),
     /// A transfer from here is due: it waits until the newest head may leave whole. With the tail's head if that is a branch that was merged.
     Due(Cursor),
-    /// Its parts are on their way; the head that they lead to.
-    Sending(HeadNumber),
+    /// Its parts are on their way.
+    Sending,
     /// Publishes go out as they are signed; the next one.
     Up(HeadNumber),
 }
@@ -44,8 +35,8 @@ enum Phase {
 pub(crate) enum Took {
     /// Something may be sent now.
     Fits,
-    /// The broker holds this head durably.
-    Receipt(HeadHash),
+    /// The broker holds something durably; whether it is left and that is the closed head.
+    Receipt(bool),
     /// Another branch was merged: all conversations begin anew.
     Merged(Merged),
     /// The conversation is of no more use.
@@ -58,18 +49,18 @@ pub(crate) struct SimOwner {
     pub(crate) queue: QueueId,
     pub(crate) state: State,
     /// The state is a copy, or was put back, and nothing was signed by a writer of its own. Shows in the mark: survives a crash.
-    moved: bool,
+    pub(crate) moved: bool,
     /// A person said that it is to be rebuilt.
-    restoring: bool,
-    links: BTreeMap<usize, Link>,
+    pub(crate) restoring: bool,
+    pub(crate) links: BTreeMap<usize, Link>,
     /// Brokers that are configured.
     pub(crate) brokers: BTreeSet<usize>,
-    compared: BTreeSet<usize>,
-    settled: bool,
-    waited: bool,
+    pub(crate) compared: BTreeSet<usize>,
+    pub(crate) settled: bool,
+    pub(crate) waited: bool,
     /// Heads of writers that are not known, by broker.
-    strangers: BTreeMap<usize, (tidings_core::WriterId, Term)>,
-    seen: Term,
+    pub(crate) strangers: BTreeMap<usize, (tidings_core::WriterId, Term)>,
+    pub(crate) seen: Term,
     /// A broker that is left, and the closed head that it is to hold.
     pub(crate) leaving: Option<(usize, HeadNumber)>,
     /// Counts processes.
@@ -133,7 +124,8 @@ impl SimOwner {
 
     /// Everything but the key is gone, and a person has it rebuilt.
     pub(crate) fn lose(&mut self) {
-        let writer = Writer::create(&self.key, &mut self.entropy());
+        let mut entropy = self.entropy();
+        let writer = Writer::create(&self.key, &mut entropy);
         self.state = State::new(writer);
         (self.moved, self.restoring) = (true, true);
     }
@@ -146,7 +138,7 @@ impl SimOwner {
         (self.settled, self.waited, self.seen, self.leaving) = (false, false, Term::ZERO, None);
     }
 
-    fn entropy(&mut self) -> Entropy {
+    pub(crate) fn entropy(&mut self) -> Entropy {
         self.draws += 1;
         entropy(self.salt, self.draws)
     }
@@ -167,10 +159,6 @@ impl SimOwner {
         !self.strangers.is_empty()
     }
 
-    pub(crate) fn is_restoring(&self) -> bool {
-        self.restoring || self.head().is_none()
-    }
-
     /// [P-4] A person says that this one goes on.
     pub(crate) fn take_over(&mut self) {
         for (writer, term) in std::mem::take(&mut self.strangers).into_values() {
@@ -178,170 +166,26 @@ impl SimOwner {
         }
     }
 
-    // ---- Signing
-
-    /// Brokers that do not answer are waited for no longer.
-    pub(crate) fn wait_no_longer(&mut self) {
-        self.waited = true;
+    /// For a person who looks into a failed run.
+    pub(crate) fn describe(&self, broker: usize) -> String {
+        let phase = match self.links.get(&broker).map(|link| &link.phase) {
+            None => "no link".to_owned(),
+            Some(Phase::Opening) => "opening".to_owned(),
+            Some(Phase::Recovering(_)) => "recovering".to_owned(),
+            Some(Phase::Due(from)) => format!("due from {}, merged {}", from.rank, self.state.merged.contains(&from.head)),
+            Some(Phase::Sending) => "sending".to_owned(),
+            Some(Phase::Up(next)) => format!("up, next {next}"),
+        };
+        let State { writer, merging, outbox, .. } = &self.state;
+        let (open, due) = (writer.term_is_open(), writer.keys_are_due());
+        let rank = self.state.rank();
+        let removals = self.state.removals.len();
+        format!(
+            "{phase}; removals {removals}; at {rank}, term open {open}, keys due {due}, merging {}, waiting {}",
+            merging.len(),
+            outbox.len()
+        )
     }
-
-    fn has_compared_all(&self) -> bool {
-        self.brokers.iter().all(|broker| self.compared.contains(broker))
-    }
-
-    /// [P-4] Whether something may be signed; settles in which term when that is so for the first time.
-    pub(crate) fn may_sign(&mut self) -> bool {
-        let recovering = self.links.values().any(|link| matches!(link.phase, Phase::Recovering(_)));
-        let free = self.strangers.is_empty() && !recovering && self.head().is_some() && self.leaving.is_none();
-        let whole = self.has_compared_all();
-        self.restoring &= !(whole && self.head().is_some());
-        let late = self.waited && self.links.values().any(|link| !matches!(link.phase, Phase::Opening | Phase::Recovering(_)));
-        if free && !self.settled && (whole || late) {
-            self.settle(whole);
-        }
-        free && self.settled
-    }
-
-    fn settle(&mut self, whole: bool) {
-        self.settled = true;
-        let closed = self.head().is_some_and(|head| head.head().state == QueueState::Closed) && !self.state.writer.term_is_open();
-        if !whole || self.moved || closed {
-            let writer = if self.moved { WriterName::New } else { WriterName::Kept };
-            self.open_term(NewTerm { writer, keys: TermKeys::Kept });
-        }
-    }
-
-    fn open_term(&mut self, how: NewTerm) {
-        let mut entropy = self.entropy();
-        self.state.writer.open_term(self.seen, how, &mut entropy).expect("terms are not used up");
-        let writer = self.state.writer.writer();
-        self.state.know(writer, Term::ZERO);
-    }
-
-    /// An application writes or deletes something. `None`: there is nothing to delete.
-    pub(crate) fn write(&mut self, dice: &mut Dice, now: u64) -> Option<Mutation> {
-        let path = path(dice.roll(PATHS));
-        let signed = self.state.records.get(&path).is_some_and(|kept| !kept.record.tombstone);
-        let lives = self.state.outbox.get(&path).map_or(signed, |row| row.inline.is_some());
-        let value = (!lives || !dice.chance(35)).then(|| Bytes::from(dice.roll(1 << 40).to_string()));
-        let version =
-            Version::after(Version { clock: self.state.clock, ..Version::ZERO }, Timestamp::new(now), self.key.version_node());
-        self.state.clock = version.clock;
-        let row = mutation_of(&path, version, value);
-        // A create and a delete that wait cancel out.
-        if row.inline.is_none() && !signed { self.state.outbox.remove(&path) } else { self.state.outbox.insert(path, row.clone()) };
-        Some(row)
-    }
-
-    /// Signs what waits, or some of it. `dies`: the process dies before the transaction, so that nothing happened.
-    pub(crate) fn sign(&mut self, truth: &mut Truth, dice: &mut Dice, now: u64, dies: bool) -> bool {
-        if self.state.writer.keys_are_due() {
-            return self.sign_opening(truth, now, dies);
-        }
-        let some = if dice.chance(30) { 1 + dice.roll(4) as usize } else { usize::MAX };
-        let floor = dice.chance(25).then(|| self.floor_step(dice)).flatten();
-        let waiting: Vec<Mutation> = self.state.outbox.values().take(some).cloned().collect();
-        if waiting.is_empty() && floor.is_none() && !self.state.writer.term_is_open() {
-            return false;
-        }
-        self.sign_request(truth, waiting, floor, AccessChange::default(), now, dies).is_some()
-    }
-
-    /// [P-5] The new epoch and all grants, without those whose access ended on another branch.
-    fn sign_opening(&mut self, truth: &mut Truth, now: u64, dies: bool) -> bool {
-        let granted = self.state.granted();
-        let remove: Vec<Pseudonym> = self.state.removals.iter().filter(|gone| granted.contains(gone)).copied().collect();
-        let access = AccessChange { remove, locator: "file:///store".into(), ..AccessChange::default() };
-        let signed = self.sign_request(truth, Vec::new(), None, access, now, dies).is_some();
-        if signed {
-            self.state.removals.clear();
-        }
-        signed
-    }
-
-    /// [P-6] Not above the term's base before all brokers were compared with.
-    fn floor_step(&self, dice: &mut Dice) -> Option<FloorStep> {
-        let head = self.head()?.head();
-        let highest = if self.has_compared_all() || self.state.writer.term_is_open() { head.offset } else { head.base.offset };
-        let target = Offset::new(dice.roll(highest.value() + 1));
-        if target <= head.floor {
-            return None;
-        }
-        let records = self.state.records.values().map(|kept| &kept.record);
-        let mut gone: Vec<_> = records.filter(|record| record.tombstone && record.offset <= target).cloned().collect();
-        gone.sort_by_key(|record| record.offset);
-        Some(FloorStep::capped(target, gone))
-    }
-
-    fn sign_request(
-        &mut self,
-        truth: &mut Truth,
-        changes: Vec<Mutation>,
-        floor: Option<FloorStep>,
-        access: AccessChange,
-        now: u64,
-        dies: bool,
-    ) -> Option<Signed> {
-        let prior = |path: &RecordPath| self.state.records.get(path).map(|kept| kept.record.clone());
-        let draft = |mutation: &Mutation| Draft { mutation: mutation.clone(), prior: prior(&mutation.path) };
-        let changes = SignRequest { changes: changes.iter().map(draft).collect(), floor, access };
-        let mutations: Vec<Mutation> = changes.changes.iter().map(|draft| draft.mutation.clone()).collect();
-        let mut entropy = self.entropy();
-        let mut writer = self.state.writer.clone();
-        let signed = writer.sign(&self.key, changes, Timestamp::new(now), &mut entropy).expect("the request is sound");
-        if dies {
-            return None;
-        }
-        self.keep(truth, writer, signed, mutations)
-    }
-
-    fn keep(&mut self, truth: &mut Truth, writer: Writer, signed: Signed, mutations: Vec<Mutation>) -> Option<Signed> {
-        self.state.apply(writer, &signed, mutations.clone());
-        truth.sign(&signed.publish(), &mutations, self.state.view(), self.state.granted().into_iter().collect());
-        self.moved = false;
-        Some(signed)
-    }
-
-    /// [P-17] Grants a reader.
-    pub(crate) fn grant(&mut self, truth: &mut Truth, reader: &NodeKey, now: u64) -> Bytes {
-        let add = vec![Invitee { card: reader.card(), name: "reader".into() }];
-        let access = AccessChange { add, locator: "file:///store".into(), ..AccessChange::default() };
-        let signed = self.sign_request(truth, Vec::new(), None, access, now, false).expect("nothing dies here");
-        signed.granted.last().expect("one was added").grant.clone()
-    }
-
-    /// [P-17] Ends the access of a reader.
-    pub(crate) fn revoke(&mut self, truth: &mut Truth, reader: Pseudonym, now: u64) {
-        let access = AccessChange { remove: vec![reader], locator: "file:///store".into(), ..AccessChange::default() };
-        self.sign_request(truth, Vec::new(), None, access, now, false);
-    }
-
-    /// [P-13] Leaves a broker: it gets the closed head once another one holds everything.
-    pub(crate) fn leave_broker(&mut self, truth: &mut Truth, broker: usize, now: u64) -> bool {
-        let newest = self.state.rank().number;
-        let holds = |link: &Link| matches!(link.phase, Phase::Up(next) if next > newest);
-        let held = self.brokers.iter().filter(|other| **other != broker).any(|other| self.links.get(other).is_some_and(holds));
-        let closed = self.head().is_none_or(|head| head.head().state == QueueState::Closed);
-        if !held || closed || self.state.writer.term_is_open() || self.state.writer.keys_are_due() {
-            return false;
-        }
-        let (mut entropy, mut writer) = (self.entropy(), self.state.writer.clone());
-        let signed = writer.close(&self.key, Timestamp::new(now), &mut entropy).expect("an open queue");
-        self.leaving = Some((broker, signed.head.rank().number));
-        self.keep(truth, writer, signed, Vec::new());
-        true
-    }
-
-    /// The broker has the closed head, or is waited for no longer. Gives the broker.
-    pub(crate) fn end_leaving(&mut self) -> Option<usize> {
-        let (broker, _) = self.leaving.take()?;
-        self.brokers.remove(&broker);
-        self.compared.remove(&broker);
-        self.open_term(NewTerm::ON_OWN_HEAD);
-        Some(broker)
-    }
-
-    // ---- Talking
 
     pub(crate) fn open(&mut self, broker: usize, conn: Conn) -> Request {
         self.links.insert(broker, Link { conn, phase: Phase::Opening });
@@ -361,7 +205,7 @@ impl SimOwner {
             }
             Phase::Due(from) if can_refill(state, &from) => {
                 let from = if state.merged.contains(&from.head) { Cursor::start(&self.queue) } else { from };
-                link.phase = Phase::Sending(newest);
+                link.phase = Phase::Sending;
                 state.transfer(&from).into_iter().map(Request::Transfer).collect()
             }
             _ => Vec::new(),
@@ -372,8 +216,8 @@ impl SimOwner {
 
     /// [P-3] A rank is never signed twice: whatever leaves under one is always the same.
     fn leave(&mut self, request: &Request) {
-        let (Request::Publish(tidings_proto::frames::Publish { head, .. }) | Request::Transfer(tidings_proto::frames::Transfer { head, .. })) =
-            request
+        let (Request::Publish(tidings_proto::frames::Publish { head, .. })
+        | Request::Transfer(tidings_proto::frames::Transfer { head, .. })) = request
         else {
             return;
         };
@@ -439,7 +283,8 @@ impl SimOwner {
     fn on_part(&mut self, broker: usize, part: tidings_proto::frames::Transfer, now: u64) -> Took {
         let Some(Link { phase: Phase::Recovering(recovery), .. }) = self.links.get_mut(&broker) else { return Took::Cut };
         let Some(recovered) = recovery.take(part).expect("an honest broker's parts are what the owner signed") else { return Took::Fits };
-        let with = Merging { key: &self.key.clone(), seen: self.seen, moved: self.moved, now: Timestamp::new(now), entropy: self.entropy() };
+        let with =
+            Merging { key: &self.key.clone(), seen: self.seen, moved: self.moved, now: Timestamp::new(now), entropy: self.entropy() };
         match self.state.merge(&recovered, with) {
             None => Took::Cut,
             Some(merged) => {
@@ -450,10 +295,11 @@ impl SimOwner {
     }
 
     fn on_receipt(&mut self, broker: usize, receipt: &Receipt) -> Took {
-        if let Some(Link { phase: phase @ Phase::Sending(_), .. }) = self.links.get_mut(&broker) {
+        if let Some(Link { phase: phase @ Phase::Sending, .. }) = self.links.get_mut(&broker) {
             *phase = Phase::Up(HeadNumber::new(receipt.rank.number.value() + 1));
         }
-        Took::Receipt(receipt.head)
+        let closed = self.leaving.is_some_and(|(left, number)| left == broker && receipt.rank.number >= number);
+        Took::Receipt(closed)
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct SimReader {
     held: HeadHash,
     durable: (Vec<u8>, MemoryReaderStore, HeadHash),
     pub(crate) queue: QueueId,
+    /// The highest rank announced to it.
+    told: HeadRank,
     /// The broker it reads at.
     pub(crate) broker: usize,
     /// The application's own durable state.
@@ -55,11 +57,29 @@ impl SimReader {
         let (queue, held) = (reader.queue(), HeadHash::ZERO);
         let durable = (reader.encode(), store.clone(), held);
         let acknowledged = BTreeMap::new();
-        Self { key, reader, store, held, durable, queue, broker: 0, seen: BTreeMap::new(), handed: false, conn: None, acknowledged }
+        Self {
+            key,
+            reader,
+            store,
+            held,
+            durable,
+            queue,
+            told: HeadRank::default(),
+            broker: 0,
+            seen: BTreeMap::new(),
+            handed: false,
+            conn: None,
+            acknowledged,
+        }
     }
 
     pub(crate) fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// The highest rank that it accepted or was told of.
+    pub(crate) fn seen_rank(&self) -> HeadRank {
+        self.told.max(self.reader.cursor().rank)
     }
 
     /// What is verified, as records.
@@ -82,16 +102,13 @@ impl SimReader {
             Reply::Chunk(chunk) => self.reader.on_chunk(chunk, store),
             Reply::Bitmap(bitmap) => self.reader.on_bitmap(bitmap, store),
             Reply::Grant(grant) => self.reader.on_grant(grant, &self.key, store),
-            Reply::Acknowledged(rank) => {
-                let kept = self.acknowledged.entry(self.broker).or_default();
-                *kept = (*rank).max(*kept);
-                return Took::Nothing;
-            }
+            Reply::Acknowledged(_) => return Took::Nothing,
             Reply::Refused(refusal) if self.reader.is_denied(refusal) => {
                 return Took::Denied(SignedHead::parse(refusal.head.clone()).expect("a head that justifies it"));
             }
             _ => return Took::Behind,
         };
+        self.told = self.told.max(self.reader.announced().unwrap_or_default());
         let took = self.took(step.expect("memory does not fail"));
         if commit || matches!(took, Took::Accepted(..)) {
             self.keep();
@@ -114,7 +131,9 @@ impl SimReader {
             Step::Restart(Fault::Branch) => Took::Again,
             Step::Verdict(finding) if finding.verdict == Verdict::Rewound => {
                 let announced = finding.evidence.and_then(|evidence| evidence.announced.last().cloned()).expect("the head it rests on");
-                Took::Rewound(SignedHead::parse(announced).expect("a verified head"), self.held)
+                let head = SignedHead::parse(announced).expect("a verified head");
+                self.told = self.told.max(head.rank());
+                Took::Rewound(head, self.held)
             }
             accusation => panic!("an honest broker was answered with {accusation:?}"),
         }
@@ -144,6 +163,7 @@ impl SimReader {
 
     /// At least once: applying a change twice is applying it once.
     fn apply(&mut self, change: Change) {
+        assert!(!change.path.is_reserved(), "the owner's own places were handed out");
         match change.kind {
             ChangeKind::Delete => self.seen.remove(&change.path),
             _ => {

@@ -47,6 +47,8 @@ pub(crate) struct State {
     pub(crate) removals: Vec<Pseudonym>,
     /// Since which head each reader was one, and at which its access ended.
     pub(crate) readers: BTreeMap<Pseudonym, (HeadNumber, HeadNumber)>,
+    /// Up to this head it was rebuilt on what a broker held: whose access ended below, and when, is not known.
+    pub(crate) rebuilt: HeadNumber,
 }
 
 impl State {
@@ -65,6 +67,7 @@ impl State {
             merging: BTreeSet::new(),
             removals: Vec::new(),
             readers: BTreeMap::new(),
+            rebuilt: HeadNumber::ZERO,
         }
     }
 
@@ -86,10 +89,6 @@ impl State {
     pub(crate) fn view(&self) -> BTreeMap<RecordPath, Bytes> {
         let live = self.records.values().filter(|kept| !kept.record.tombstone);
         live.map(|kept| (kept.record.path.clone(), kept.mutation.inline.clone().unwrap_or_default())).collect()
-    }
-
-    pub(crate) fn live(&self, path: &RecordPath) -> Option<Mutation> {
-        self.records.get(path).map(|kept| kept.mutation.clone())
     }
 
     /// The readers but the owner.

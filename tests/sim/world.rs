@@ -1,66 +1,51 @@
 //! The loop: one queue of events in virtual time, one seed.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
-use tidings_broker::store::Store;
-use tidings_core::history::NodeIndex;
+use tidings_core::Reader;
 use tidings_core::key::NodeKey;
-use tidings_core::{Acknowledgement, Reader};
-use tidings_proto::{HeadRank, Reply, Request};
+use tidings_proto::{HeadHash, HeadRank, QueueId};
 
 use crate::broker::SimBroker;
+use crate::faults::Fault;
 use crate::net::{Client, Conn, Frame, Net};
+use crate::outcome::{Kind, Outcome};
 use crate::owner::SimOwner;
 use crate::paper::Dice;
-use crate::reader::{SimReader, Took};
+use crate::reader::SimReader;
+use crate::state::State;
+use crate::truth::Truth;
 
 /// Milliseconds of trouble; after it nothing fails any more.
-const TROUBLE: u64 = 20_000;
+pub(crate) const TROUBLE: u64 = 20_000;
 /// By then everybody must have everything.
-const END: u64 = 60_000;
+const END: u64 = 45_000;
+/// How long an owner waits for brokers that do not answer.
+const PATIENCE: u64 = 2_500;
 
-#[derive(Clone, Debug)]
-enum Event {
-    Publish(usize),
+#[derive(Debug)]
+pub(crate) enum Event {
+    Write(usize),
+    Sign(usize),
+    /// A home's process waits for brokers no longer.
+    Waited(usize, u64),
     Connect(Client),
     Arrive(Conn, Frame),
-    Commit,
+    Commit(usize),
     Step(Conn),
     HandOut(usize),
     Acknowledge(usize),
-    CrashBroker,
     /// A broker whose store will not take anything any more stops and is started again.
-    Stop,
-    CrashOwner(usize),
-    CrashReader(usize),
+    Stop(usize),
+    /// A broker that was left is waited for no longer.
+    Left(usize, u64),
     Cut(Client),
-    Fail,
-}
-
-/// What happened in one run, or in several.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    pub(crate) events: u64,
-    pub(crate) crashes: u64,
-    pub(crate) receipts: u64,
-    pub(crate) accepted: u64,
-    pub(crate) bitmaps: u64,
-    pub(crate) behind: u64,
-    /// Hash over all events; equal for equal seeds.
-    pub(crate) trace: [u8; 32],
-}
-
-impl Outcome {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.events += other.events;
-        self.crashes += other.crashes;
-        self.receipts += other.receipts;
-        self.accepted += other.accepted;
-        self.bitmaps += other.bitmaps;
-        self.behind += other.behind;
-    }
+    Fault(Fault),
+    /// A person looks whether a home needs a decision.
+    Look,
+    Heal,
 }
 
 struct Scheduled {
@@ -90,67 +75,107 @@ impl Ord for Scheduled {
 }
 
 pub(crate) struct World {
-    dice: Dice,
-    now: u64,
+    pub(crate) seed: u64,
+    pub(crate) kind: Kind,
+    pub(crate) dice: Dice,
+    pub(crate) now: u64,
     order: u64,
     events: BinaryHeap<Reverse<Scheduled>>,
-    net: Net,
-    broker: SimBroker,
-    owners: Vec<SimOwner>,
-    readers: Vec<(usize, SimReader)>,
-    commit_due: bool,
-    outcome: Outcome,
+    pub(crate) net: Net,
+    pub(crate) brokers: Vec<SimBroker>,
+    pub(crate) commit_due: BTreeSet<usize>,
+    /// Homes; several of one queue if one was copied.
+    pub(crate) homes: Vec<SimOwner>,
+    /// Homes whose machine was switched off for good.
+    pub(crate) stopped: BTreeSet<usize>,
+    pub(crate) backups: Vec<(QueueId, State)>,
+    pub(crate) readers: Vec<SimReader>,
+    pub(crate) truth: Truth,
+    /// The newest receipt of each broker for each queue.
+    pub(crate) promised: BTreeMap<(usize, QueueId), (HeadRank, HeadHash)>,
+    pub(crate) outcome: Outcome,
     trace: Vec<u8>,
     /// `TIDINGS_SIM_TRACE` is set: print every event.
-    told: bool,
+    pub(crate) told: bool,
 }
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
-        let mut owners: Vec<_> = (1..=2).map(|number| SimOwner::new(seed * 2 + number)).collect();
-        let mut readers = Vec::new();
-        for number in 0..3 {
-            let of = dice.roll(2) as usize;
-            let key = NodeKey::from_seed([100 + number; 32]);
-            let grant = owners[of].grant(&key);
-            let reader = Reader::join(owners[of].owner().writer.descriptor().clone(), &grant, &key).expect("a grant of this reader");
-            readers.push((of, SimReader::new(Arc::new(key), reader)));
-        }
-        let broker = SimBroker::new(seed);
+        let brokers = 1 + dice.roll(3) as usize;
         let mut world = Self {
-            dice,
+            seed,
+            kind: Kind::of(seed),
             now: 0,
             order: 0,
             events: BinaryHeap::new(),
             net: Net::default(),
-            broker,
-            owners,
-            readers,
-            commit_due: false,
+            brokers: (0..brokers).map(|number| SimBroker::new(seed, number as u8)).collect(),
+            commit_due: BTreeSet::new(),
+            homes: Vec::new(),
+            stopped: BTreeSet::new(),
+            backups: Vec::new(),
+            readers: Vec::new(),
+            truth: Truth::default(),
+            promised: BTreeMap::new(),
             outcome: Outcome::default(),
             trace: Vec::new(),
             told: std::env::var_os("TIDINGS_SIM_TRACE").is_some(),
+            dice,
         };
+        for queue in 0..1 + world.dice.roll(2) {
+            world.add_owner(queue);
+        }
         world.begin();
         world
     }
 
-    fn begin(&mut self) {
-        for owner in 0..self.owners.len() {
-            self.soon(500, Event::Connect(Client::Owner(owner)));
-            self.soon(500, Event::Publish(owner));
-            self.soon(TROUBLE, Event::CrashOwner(owner));
+    /// An owner with one or two readers, and its first heads signed.
+    fn add_owner(&mut self, queue: u64) {
+        let brokers = (0..self.brokers.len()).collect();
+        let mut owner = SimOwner::new(self.seed * 4 + queue, brokers);
+        owner.begin_queue(&mut self.truth);
+        self.homes.push(owner);
+        let home = self.homes.len() - 1;
+        for _ in 0..1 + self.dice.roll(2) {
+            self.add_reader(home);
         }
-        for reader in 0..self.readers.len() {
-            self.soon(5_000, Event::Connect(Client::Reader(reader)));
-            self.soon(TROUBLE, Event::CrashReader(reader));
-        }
-        self.soon(4_000, Event::CrashBroker);
-        self.soon(4_000, Event::Fail);
     }
 
-    fn soon(&mut self, within: u64, event: Event) {
+    /// A node becomes a reader of a home's queue.
+    pub(crate) fn add_reader(&mut self, home: usize) {
+        let number = self.readers.len() as u8;
+        let key = NodeKey::from_seed([100 + number; 32]);
+        let grant = self.homes[home].grant(&mut self.truth, &key, self.now);
+        let descriptor = self.homes[home].state.writer.descriptor().clone();
+        let reader = Reader::join(descriptor, &grant, &key).expect("a grant of this reader");
+        self.readers.push(SimReader::new(Arc::new(key), reader));
+        self.soon(3_000, Event::Connect(Client::Reader(self.readers.len() - 1)));
+    }
+
+    fn begin(&mut self) {
+        for home in 0..self.homes.len() {
+            self.begin_home(home);
+        }
+        self.next_fault();
+        self.soon(700, Event::Look);
+        self.at(TROUBLE, Event::Heal);
+    }
+
+    /// The process of a home starts.
+    pub(crate) fn begin_home(&mut self, home: usize) {
+        for broker in self.homes[home].brokers.clone() {
+            self.soon(500, Event::Connect(Client::Owner(home, broker)));
+        }
+        let life = self.homes[home].life;
+        self.at(self.now + PATIENCE, Event::Waited(home, life));
+        if life == 0 {
+            self.soon(500, Event::Write(home));
+            self.soon(500, Event::Sign(home));
+        }
+    }
+
+    pub(crate) fn soon(&mut self, within: u64, event: Event) {
         let at = self.now + 1 + self.dice.roll(within);
         self.at(at, event);
     }
@@ -174,11 +199,16 @@ impl World {
     }
 
     fn note(&mut self, event: &Event) {
-        let line = format!("{} {event:?}\n", self.now);
         if self.told {
-            eprint!("{line}");
+            eprintln!("{}", format!("{} {event:?}", self.now).chars().take(300).collect::<String>());
         }
-        self.trace.extend_from_slice(&blake(line.as_bytes()));
+        let line = match event {
+            Event::Arrive(conn, Frame::Up(request)) => [&conn.to_be_bytes()[..], &request.encode()].concat(),
+            Event::Arrive(conn, Frame::Down(reply)) => [&conn.to_be_bytes()[..], &reply.encode()].concat(),
+            other => format!("{other:?}").into_bytes(),
+        };
+        self.trace.extend_from_slice(&self.now.to_be_bytes());
+        self.trace.extend_from_slice(&blake(&line));
         if self.trace.len() > 1 << 16 {
             self.trace = blake(&self.trace).to_vec();
         }
@@ -186,67 +216,80 @@ impl World {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Publish(owner) => self.publish(owner),
+            Event::Write(home) => self.write(home),
+            Event::Sign(home) => self.sign(home),
+            Event::Waited(home, life) if self.homes[home].life == life => self.homes[home].wait_no_longer(),
+            Event::Left(home, life) if self.homes[home].life == life => self.end_leaving(home),
+            Event::Waited(..) | Event::Left(..) => {}
             Event::Connect(client) => self.connect(client),
             Event::Arrive(conn, Frame::Up(request)) => self.arrive_up(conn, request),
             Event::Arrive(conn, Frame::Down(reply)) => self.arrive_down(conn, &reply),
-            Event::Commit => self.commit(),
+            Event::Commit(broker) => self.commit(broker),
             Event::Step(conn) => self.step(conn),
             Event::HandOut(reader) => {
-                self.readers[reader].1.hand_out();
+                self.readers[reader].hand_out();
                 self.soon(200, Event::Acknowledge(reader));
             }
             Event::Acknowledge(reader) => self.acknowledge(reader),
-            Event::CrashBroker | Event::CrashOwner(_) | Event::CrashReader(_) if !self.trouble() => {}
-            Event::CrashBroker => {
-                self.crash_broker();
-                self.soon(4_000, Event::CrashBroker);
-            }
-            Event::CrashOwner(owner) => {
-                self.crash_owner(owner);
-                self.soon(5_000, Event::CrashOwner(owner));
-            }
-            Event::CrashReader(reader) => {
-                self.crash_reader(reader);
-                self.soon(5_000, Event::CrashReader(reader));
-            }
-            Event::Stop if self.broker.doomed => self.crash_broker(),
-            Event::Stop => {}
+            Event::Stop(broker) if self.brokers[broker].doomed => self.crash_broker(broker),
+            Event::Stop(_) => {}
             Event::Cut(client) => self.cut(client),
-            Event::Fail if self.trouble() => {
-                self.broker.fail_next(&mut self.dice);
-                self.soon(6_000, Event::Fail);
+            Event::Fault(fault) if self.trouble() => {
+                self.fail(fault);
+                self.next_fault();
             }
-            Event::Fail => {}
+            Event::Fault(_) => {}
+            Event::Look => self.look(),
+            Event::Heal => self.heal(),
         }
     }
 
-    fn trouble(&self) -> bool {
+    pub(crate) fn trouble(&self) -> bool {
         self.now < TROUBLE
     }
 
-    fn publish(&mut self, owner: usize) {
-        if !self.trouble() {
+    fn write(&mut self, home: usize) {
+        if !self.trouble() || self.stopped.contains(&home) {
             return;
         }
-        let dies = self.dice.chance(5);
-        self.owners[owner].publish(&mut self.dice, dies);
+        if let Some(row) = self.homes[home].write(&mut self.dice, self.now) {
+            self.truth.write(self.homes[home].queue, &row);
+        }
+        let pace = if self.dice.chance(60) { 120 } else { 1_500 };
+        self.soon(pace, Event::Write(home));
+    }
+
+    fn sign(&mut self, home: usize) {
+        if self.stopped.contains(&home) {
+            return;
+        }
+        let dies = self.trouble() && self.dice.chance(3);
+        let calm = !self.trouble();
+        if self.homes[home].may_sign() && self.homes[home].sign(&mut self.truth, &mut self.dice, self.now, dies, calm) {
+            self.outcome.signed += 1;
+        }
         if dies {
-            self.crash_owner(owner);
+            self.crash_owner(home);
         }
-        self.send_publishes(owner);
-        let pace = if self.dice.chance(50) { 60 } else { 1_500 };
-        self.soon(pace, Event::Publish(owner));
+        self.send_all(home);
+        self.soon(if calm { 400 } else { 700 }, Event::Sign(home));
     }
 
-    fn send_publishes(&mut self, owner: usize) {
-        let Some(conn) = self.owners[owner].conn else { return };
-        for request in self.owners[owner].unsent() {
-            self.send(conn, Frame::Up(request));
+    pub(crate) fn send_all(&mut self, home: usize) {
+        for broker in self.homes[home].brokers.clone() {
+            self.send_unsent(home, broker);
         }
     }
 
-    fn send(&mut self, conn: Conn, frame: Frame) {
+    pub(crate) fn send_unsent(&mut self, home: usize, broker: usize) {
+        let Some(conn) = self.homes[home].conn(broker) else { return };
+        match self.homes[home].unsent(broker) {
+            Some(requests) => requests.into_iter().for_each(|request| self.send(conn, Frame::Up(request))),
+            None => self.cut(Client::Owner(home, broker)),
+        }
+    }
+
+    pub(crate) fn send(&mut self, conn: Conn, frame: Frame) {
         let slow = if self.dice.chance(10) { 1_000 } else { 30 };
         let at = self.now + 1 + self.dice.roll(slow);
         if let Some(at) = self.net.arrival(conn, &frame, at) {
@@ -262,108 +305,39 @@ impl World {
     }
 
     fn connect(&mut self, client: Client) {
-        let conn = self.net.open(client);
+        let (broker, waits) = match client {
+            Client::Owner(home, broker) => {
+                let wanted = self.homes[home].brokers.contains(&broker) && !self.stopped.contains(&home);
+                (broker, wanted && self.homes[home].conn(broker).is_none())
+            }
+            Client::Reader(reader) => (self.readers[reader].broker, self.readers[reader].conn.is_none()),
+        };
+        if !waits {
+            return;
+        }
+        if self.brokers[broker].down {
+            self.move_reader(client);
+            return self.soon(800, Event::Connect(client));
+        }
+        let conn = self.net.open(client, broker);
         let hello = match client {
-            Client::Owner(owner) => self.owners[owner].open(conn),
-            Client::Reader(reader) => self.readers[reader].1.subscribe(conn),
+            Client::Owner(home, broker) => self.homes[home].open(broker, conn),
+            Client::Reader(reader) => self.readers[reader].subscribe(conn),
         };
         self.send(conn, Frame::Up(hello));
     }
 
-    fn arrive_up(&mut self, conn: Conn, request: Request) {
-        if !self.net.served(conn) {
-            return;
-        }
-        let publish = matches!(request, Request::Publish(_));
-        for reply in self.broker.take(conn, request) {
-            self.send(conn, Frame::Down(reply));
-        }
-        if publish && !self.commit_due {
-            self.commit_due = true;
-            self.soon(40, Event::Commit);
-        }
-        self.wake();
-    }
-
-    fn commit(&mut self) {
-        self.commit_due = false;
-        for (conn, reply) in self.broker.commit(self.now) {
-            self.send(conn, Frame::Down(reply));
-        }
-        self.wake();
-        if self.broker.doomed {
-            self.soon(300, Event::Stop);
+    /// A reader goes on to another address.
+    pub(crate) fn move_reader(&mut self, client: Client) {
+        if let Client::Reader(reader) = client {
+            self.readers[reader].broker = self.dice.roll(self.brokers.len() as u64) as usize;
         }
     }
 
-    fn wake(&mut self) {
-        for conn in std::mem::take(&mut self.broker.busy) {
-            self.soon(20, Event::Step(conn));
-        }
-    }
-
-    fn step(&mut self, conn: Conn) {
-        self.broker.busy.insert(conn);
-        if let Some(reply) = self.broker.step(conn, &mut self.dice) {
-            self.send(conn, Frame::Down(reply));
-        }
-        if self.broker.busy.remove(&conn) {
-            self.soon(20, Event::Step(conn));
-        }
-    }
-
-    fn arrive_down(&mut self, conn: Conn, reply: &Reply) {
-        match self.net.client(conn) {
-            Some(Client::Owner(owner)) => self.answer_owner(owner, conn, reply),
-            Some(Client::Reader(reader)) => self.answer_reader(reader, conn, reply),
-            None => {}
-        }
-    }
-
-    fn answer_owner(&mut self, owner: usize, conn: Conn, reply: &Reply) {
-        self.outcome.receipts += u64::from(matches!(reply, Reply::Receipt(_)));
-        let key = self.broker.receipt_key();
-        if self.owners[owner].conn != Some(conn) {
-            return;
-        }
-        if self.owners[owner].take(reply, &key) {
-            self.send_publishes(owner);
-        } else {
-            self.cut(Client::Owner(owner));
-        }
-    }
-
-    fn answer_reader(&mut self, reader: usize, conn: Conn, reply: &Reply) {
-        let commit = self.dice.chance(50);
-        match self.readers[reader].1.take(reply, commit) {
-            Took::Nothing => {}
-            Took::Ask => {
-                self.outcome.bitmaps += 1;
-                self.send(conn, Frame::Up(Request::AskBitmap));
-            }
-            Took::Accepted => {
-                self.outcome.accepted += 1;
-                self.check_view(reader);
-                self.soon(100, Event::HandOut(reader));
-            }
-            Took::Behind => {
-                self.outcome.behind += 1;
-                self.cut(Client::Reader(reader));
-            }
-        }
-    }
-
-    fn acknowledge(&mut self, reader: usize) {
-        let Some(request) = self.readers[reader].1.acknowledge() else { return };
-        if let Some(conn) = self.readers[reader].1.conn {
-            self.send(conn, Frame::Up(request));
-        }
-    }
-
-    fn cut(&mut self, client: Client) {
+    pub(crate) fn cut(&mut self, client: Client) {
         let conn = match client {
-            Client::Owner(owner) => self.owners[owner].conn.take(),
-            Client::Reader(reader) => self.readers[reader].1.conn.take(),
+            Client::Owner(home, broker) => self.homes[home].drop_link(broker),
+            Client::Reader(reader) => self.readers[reader].conn.take(),
         };
         if let Some(conn) = conn {
             self.net.give_up(conn);
@@ -371,68 +345,11 @@ impl World {
         }
     }
 
-    /// Everything an owner decides by is durable: a crash is the loss of its connection.
-    fn crash_owner(&mut self, owner: usize) {
-        self.outcome.crashes += 1;
-        self.cut(Client::Owner(owner));
-    }
-
-    fn crash_reader(&mut self, reader: usize) {
-        self.outcome.crashes += 1;
-        self.cut(Client::Reader(reader));
-        self.readers[reader].1.crash();
-    }
-
-    fn crash_broker(&mut self) {
-        self.outcome.crashes += 1;
-        self.broker.crash();
-        self.check_durable();
-        for client in self.net.drop_all() {
-            self.cut(client);
-        }
-    }
-
-    /// [P-15] What was accepted is what the owner had at that head.
-    fn check_view(&self, reader: usize) {
-        let (of, reader) = &self.readers[reader];
-        let number = reader.reader().cursor().rank.number.value();
-        assert_eq!(reader.holds(), self.owners[*of].views[&number], "a view that its owner never had");
-    }
-
-    /// [P-7] Whatever was receipted or acknowledged is there after a crash, in the history of the head that stands.
-    fn check_durable(&self) {
-        for owner in &self.owners {
-            let queue = owner.owner().writer.queue();
-            let stands = self.broker.stands_at(&queue).map(|head| head.rank()).unwrap_or_default();
-            for (number, hash) in &owner.receipts {
-                assert!(stands.number >= *number, "head {number} was receipted and is lost");
-                let leaf = self.broker.store().history(&queue, &[NodeIndex { level: 0, index: number.value() }]).expect("no read fails");
-                assert_eq!(leaf, [Some(*hash.bytes())], "another head stands where {number} was receipted");
-            }
-        }
-        for (of, reader) in &self.readers {
-            let queue = self.owners[*of].owner().writer.queue();
-            let kept = self.broker.store().acknowledgements(&queue).expect("no read fails");
-            let own = kept.iter().find(|(pseudonym, _)| *pseudonym == reader.reader().pseudonym());
-            let rank = own.map_or(HeadRank::default(), |(_, bytes)| Acknowledgement::verify(bytes).expect("signed").cursor.rank);
-            assert!(rank >= reader.acknowledged, "an acknowledgement was lost");
-        }
-    }
-
-    /// Progress: once the trouble is over everybody gets everything.
-    fn check_end(&self) {
-        self.check_durable();
-        for owner in &self.owners {
-            assert!(owner.idle(), "publishes were never receipted");
-        }
-        for (of, reader) in &self.readers {
-            let owner = &self.owners[*of];
-            assert_eq!(reader.reader().cursor(), owner.head().cursor(), "a reader never caught up");
-            assert_eq!(reader.seen, owner.owner().values, "an application does not see what the owner has");
-        }
+    pub(crate) fn cut_owner(&mut self, home: usize) {
+        (0..self.brokers.len()).for_each(|broker| self.cut(Client::Owner(home, broker)));
     }
 }
 
-fn blake(bytes: &[u8]) -> [u8; 32] {
+pub(crate) fn blake(bytes: &[u8]) -> [u8; 32] {
     *tidings_core::attachment_hash(bytes).bytes()
 }

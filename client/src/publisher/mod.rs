@@ -160,6 +160,11 @@ impl Shared {
     }
 }
 
+/// How many receipts a publish needs where so many are wanted and there are so many brokers.
+fn receipts(wanted: usize, brokers: usize) -> usize {
+    wanted.clamp(1, brokers.max(1))
+}
+
 impl Publisher {
     /// Opens the node's default queue in `state`, creating it the first time, and starts the task on the current runtime.
     ///
@@ -170,7 +175,7 @@ impl Publisher {
     /// Outside a tokio runtime.
     pub fn open(state: State, key: impl Into<Arc<NodeKey>>, config: PublisherConfig) -> Result<Self, PublisherError> {
         let mut owner = Owner::open(state.clone(), key.into(), FloorPolicy::new(config.tombstone_age), config.locator.clone())?;
-        (owner.receipts, owner.restoring) = (config.receipts.clamp(1, config.brokers.len().max(1)), config.restoring);
+        (owner.receipts, owner.restoring) = (receipts(config.receipts, config.brokers.len()), config.restoring);
         let shared = Arc::new(Shared { state, brokers: Mutex::default(), error: Mutex::default(), conflict: Mutex::default() });
         shared.list(config.brokers.clone());
         let (commands, received) = mpsc::channel(COMMANDS_MAX);

@@ -1,5 +1,7 @@
 //! Everything that a broker holds of the own queue, on its way to the owner. [P-5]
 
+use std::time::Duration;
+
 use tidings_core::QueueDescriptor;
 use tidings_core::recovery::{Recovered, Recovery};
 use tidings_proto::{RefusalCode, Reply, Request};
@@ -8,15 +10,21 @@ use tokio::time::Instant;
 use super::session::{Opened, Unfit, unfit};
 use super::status::BrokerState;
 use crate::connection::ConnectionError;
-use crate::stream::{SILENCE_MAX, Stream};
+use crate::stream::{SILENCE_MAX, Stream, weight};
 
 /// The parts that came so far.
 #[derive(Debug)]
 pub(super) struct Recovering {
     pub(super) stream: Stream,
     recovery: Recovery,
+    begun_at: Instant,
     heard_at: Instant,
+    bytes: u64,
 }
+
+/// Bytes in a second that a broker has to give at least. Nothing is signed meanwhile: one that gives next to nothing, and never ends,
+/// would keep the owner from signing for ever.
+const SLOWEST: u64 = 16 * 1024;
 
 impl Recovering {
     /// Asks for everything.
@@ -24,12 +32,14 @@ impl Recovering {
         let stream = opened.stream;
         // Of a stream that is gone the receiving half tells.
         stream.send(Request::Recover);
-        Self { stream, recovery: Recovery::new(descriptor), heard_at: Instant::now() }
+        let now = Instant::now();
+        Self { stream, recovery: Recovery::new(descriptor), begun_at: now, heard_at: now, bytes: 0 }
     }
 
-    /// When the broker is left if it stays silent.
+    /// When the broker is left if it stays silent, or gives too little.
     pub(super) fn silent_at(&self) -> Instant {
-        self.heard_at + SILENCE_MAX
+        let slowest = self.begun_at + SILENCE_MAX + Duration::from_secs(self.bytes / SLOWEST);
+        slowest.min(self.heard_at + SILENCE_MAX)
     }
 
     /// Takes a reply and those that are there already. Gives the whole, believed because it is what the head signs.
@@ -37,6 +47,7 @@ impl Recovering {
         self.heard_at = Instant::now();
         let mut next = Some(first);
         while let Some(reply) = next {
+            self.bytes += reply.as_ref().map_or(0, |reply| u64::from(weight(reply)));
             if let Some(recovered) = self.take_one(reply)? {
                 return Ok(Some(recovered));
             }

@@ -319,6 +319,13 @@ type Sent = (Vec<(usize, Box<Up>)>, Vec<Published>, Result<(), SignError>);
 /// Sends what is signed to every broker, then signs (if it may, within these limits) and sends what waits, until no broker takes more.
 fn publish(owner: &mut Owner, mut ups: Vec<(usize, Box<Up>)>, signing: Option<tidings_proto::frames::Limits>, now: Timestamp) -> Sent {
     let mut published = Vec::new();
+    if signing.is_some() {
+        // A crash may have come between the closed head and what goes on from it.
+        match owner.sign_behind_closed(now) {
+            Ok(reopened) => published.extend(reopened),
+            Err(error) => return (ups, published, Err(error)),
+        }
+    }
     let result = loop {
         match send(owner, &mut ups) {
             Ok(true) => {}

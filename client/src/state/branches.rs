@@ -128,16 +128,15 @@ impl OwnStep<'_> {
         Ok(())
     }
 
-    /// Branches that end in one of these heads are merged once all rows of the outbox up to the newest of now are signed.
-    pub(crate) fn put_merged(&self, heads: impl IntoIterator<Item = HeadHash>) -> Result<(), StateError> {
+    /// Branches that end in one of these heads, ascending, are merged once all rows of the outbox up to the newest of now are signed.
+    pub(crate) fn put_merged(&self, heads: Vec<HeadHash>) -> Result<(), StateError> {
         let through = self.0.open_table(tables::ORDER)?.last()?.map_or(0, |(last, _)| last.value());
         let mut table = self.0.open_table(tables::MERGED)?;
-        for head in heads.into_iter().take(MERGED_MAX) {
-            table.insert(head.bytes(), through)?;
-        }
-        while table.len()? > MERGED_MAX as u64 {
-            table.pop_first()?;
-        }
+        // Whoever holds the tail stands at one of its newest heads.
+        let newest = &heads[heads.len().saturating_sub(MERGED_MAX)..];
+        let beyond = (table.len()? + newest.len() as u64).saturating_sub(MERGED_MAX as u64);
+        (0..beyond).try_for_each(|_| table.pop_first().map(drop))?;
+        newest.iter().try_for_each(|head| table.insert(head.bytes(), through).map(drop))?;
         Ok(())
     }
 
@@ -234,4 +233,29 @@ fn read_readers(input: &mut Decoder<'_>) -> Result<Vec<MergedReader>, DecodeErro
             Ok(MergedReader { name, did: input.text(TEXT_BYTES_MAX, "did")?.to_owned() })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::State;
+
+    fn hash(branch: u8, number: usize) -> HeadHash {
+        let mut bytes = [branch; 32];
+        bytes[1..9].copy_from_slice(&number.to_be_bytes());
+        HeadHash::new(bytes)
+    }
+
+    /// The newest head of a long branch was not remembered, so whoever held that branch was merged again and again.
+    #[test]
+    fn of_a_long_branch_that_was_merged_the_newest_heads_are_remembered() {
+        let state = State::in_memory().expect("a state");
+        // Whatever comes first in the table.
+        for branch in [1, 9, 0] {
+            let heads: Vec<HeadHash> = (0..MERGED_MAX + 9).map(|number| hash(branch, number)).collect();
+            state.write(|transaction| OwnStep(transaction).put_merged(heads.clone())).expect("kept");
+            let merged = |head: &HeadHash| state.read(|transaction| OwnView(transaction).is_merged(head)).expect("read");
+            assert!(merged(&heads[MERGED_MAX + 8]) && merged(&heads[9]) && !merged(&heads[8]));
+        }
+    }
 }

@@ -119,10 +119,10 @@ impl super::OwnView<'_> {
         Ok(rows)
     }
 
-    /// Hashes of the own heads above `number`, the newest first.
+    /// Hashes of the own heads above `number`, ascending.
     pub(crate) fn heads_above(&self, number: HeadNumber) -> Result<Vec<HeadHash>, StateError> {
         let heads = self.0.open_table(tables::HEADS)?;
-        heads.range(number.value() + 1..)?.rev().map(|row| super::branches::head_hash(row?.1.value())).collect()
+        heads.range(number.value() + 1..)?.map(|row| super::branches::head_hash(row?.1.value())).collect()
     }
 
     /// Calls `each` with every live record and a way to its value.

@@ -236,6 +236,16 @@ impl Following {
         Ok((report(&about, as_of), news))
     }
 
+    /// What the owner went on with is verified: that it had gone back is said of the view no more, however old that is. [P-14]
+    pub(super) fn end_rewind(&self) -> Result<(), StateError> {
+        let mut about = self.about()?;
+        if about.verdict != Verdict::Rewound {
+            return Ok(());
+        }
+        (about.verdict, about.detail, about.evidence) = (Verdict::CatchingUp, String::new(), String::new());
+        self.put_verdict(&about, Keep::UntilCrash)
+    }
+
     /// Keeps what is said about the follow. The application may acknowledge meanwhile: that stays.
     fn put_verdict(&self, about: &About, keep: Keep) -> Result<(), StateError> {
         self.state.write_with(|transaction| {

@@ -294,6 +294,7 @@ impl Task {
             return self.closed().await;
         }
         if caught_up.is_some() {
+            self.step(|following| following.end_rewind()).await??;
             self.backoff.succeeded();
             self.caught_up = true;
             (self.round, self.restarts) = (None, 0);

@@ -1,5 +1,6 @@
 //! Publisher and subscriber against a scripted broker in the same process.
 
+mod branches;
 mod follow;
 mod moves;
 mod owner;

@@ -1,6 +1,7 @@
 //! Readers of a queue that moves, ends, or goes on from an earlier head.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidings_client::{Event, Publisher, PublisherConfig, State, Subscriber, SubscriberConfig};
 use tidings_core::reader::Verdict;
@@ -78,6 +79,16 @@ async fn a_queue_that_is_closed_everywhere_is_up_to_date_and_says_so() {
 /// [P-14] The owner lost what it had signed and went on without it: the reader is told, and follows.
 #[tokio::test]
 async fn a_reader_of_a_queue_that_was_rewound_is_told_what_is_gone_and_follows() {
+    is_told_what_is_gone(Duration::from_secs(86_400), Verdict::UpToDate).await;
+}
+
+/// A rewind stood for ever as an accusation where the view that came of it was too old to be called up to date. [P-14]
+#[tokio::test]
+async fn a_rewind_ends_with_the_new_view_however_old_that_is() {
+    is_told_what_is_gone(Duration::ZERO, Verdict::Stale).await;
+}
+
+async fn is_told_what_is_gone(max_age: Duration, wanted: Verdict) {
     let (home, state, peer) = (tempfile::tempdir().expect("a folder"), memory(), Peer::new());
     let file = home.path().join("state.redb");
     let first = owner(&State::open(&file).expect("opened"), &Peers::one(&peer), &[1]);
@@ -95,7 +106,8 @@ async fn a_reader_of_a_queue_that_was_rewound_is_told_what_is_gone_and_follows()
     let other = owner(&State::open(&copy).expect("opened"), &Peers::one(&branch), &[1]);
     published(&other, &[put("/b", "1")]).await;
 
-    let mut subscriber = reader(&state, queue, &Peers::one(&branch));
+    let config = SubscriberConfig { max_age, ..SubscriberConfig::new(Peers::one(&branch)) };
+    let mut subscriber = Subscriber::start(state.clone(), reader_key(), queue, config).expect("started");
     verdict(&mut subscriber, Verdict::Rewound).await;
     let told = async {
         loop {
@@ -105,6 +117,6 @@ async fn a_reader_of_a_queue_that_was_rewound_is_told_what_is_gone_and_follows()
         }
     };
     assert_eq!(tokio::time::timeout(LONG, told).await.expect("in time"), (vec![path("/gone")], 1));
-    view_is(&subscriber, |view| view.verdict.verdict == Verdict::UpToDate).await;
+    view_is(&subscriber, |view| view.verdict.verdict == wanted).await;
     assert!(Subscriber::value(&state, &queue, &path("/b")).expect("read").is_some());
 }

@@ -12,15 +12,15 @@ use tidings_proto::BrokerAddress;
 use crate::vault::Vaults;
 use crate::{LONG, broker_is, delete, memory, owner_key, path, published, put, reader_key};
 
-struct Home(TempDir);
+pub(super) struct Home(TempDir);
 
 impl Home {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(tempfile::tempdir().expect("a folder"))
     }
 
     /// Waits until a publisher that was dropped has let go of it.
-    fn state(&self) -> State {
+    pub(super) fn state(&self) -> State {
         loop {
             match State::open(&self.0.path().join("state.redb")) {
                 Err(tidings_client::StateError::Locked) => std::thread::yield_now(),
@@ -30,7 +30,7 @@ impl Home {
     }
 
     /// A copy of the folder as it is, with the mark.
-    fn copied(&self) -> Self {
+    pub(super) fn copied(&self) -> Self {
         let copy = Self::new();
         copy.take(self.0.path());
         copy
@@ -44,21 +44,21 @@ impl Home {
     }
 }
 
-fn addresses(ports: &[u16]) -> Vec<BrokerAddress> {
+pub(super) fn addresses(ports: &[u16]) -> Vec<BrokerAddress> {
     ports.iter().map(|port| Vaults::address(*port)).collect()
 }
 
-fn config(vaults: &Vaults, ports: &[u16]) -> PublisherConfig {
+pub(super) fn config(vaults: &Vaults, ports: &[u16]) -> PublisherConfig {
     let mut config = PublisherConfig::new(Arc::new(vaults.clone()), addresses(ports));
     config.compare_wait = LONG;
     config
 }
 
-fn open(state: &State, config: PublisherConfig) -> Publisher {
+pub(super) fn open(state: &State, config: PublisherConfig) -> Publisher {
     Publisher::open(state.clone(), owner_key(), config).expect("opened")
 }
 
-fn publisher(state: &State, vaults: &Vaults, ports: &[u16]) -> Publisher {
+pub(super) fn publisher(state: &State, vaults: &Vaults, ports: &[u16]) -> Publisher {
     open(state, config(vaults, ports))
 }
 
@@ -66,22 +66,22 @@ fn impatient(state: &State, vaults: &Vaults, ports: &[u16]) -> Publisher {
     open(state, PublisherConfig { compare_wait: Duration::ZERO, ..config(vaults, ports) })
 }
 
-fn value(publisher: &Publisher, text: &str) -> Option<String> {
+pub(super) fn value(publisher: &Publisher, text: &str) -> Option<String> {
     let found = publisher.get(&path(text)).expect("read")?;
     Some(String::from_utf8(found.mutation.inline.expect("inline").to_vec()).expect("text"))
 }
 
-fn rescued(publisher: &Publisher) -> Vec<(String, String)> {
+pub(super) fn rescued(publisher: &Publisher) -> Vec<(String, String)> {
     let text = |value: &tidings_client::Rescued| String::from_utf8(value.mutation.inline.clone().expect("inline").to_vec()).expect("text");
     publisher.rescued().expect("read").iter().map(|value| (value.path.to_string(), text(value))).collect()
 }
 
-async fn conflict(publisher: &Publisher) -> Conflict {
+pub(super) async fn conflict(publisher: &Publisher) -> Conflict {
     publisher.compared(LONG).await.conflict.expect("a conflict")
 }
 
 /// Waits until that broker stands at the newest head.
-async fn follows(publisher: &Publisher, vaults: &Vaults, port: u16) {
+pub(super) async fn follows(publisher: &Publisher, vaults: &Vaults, port: u16) {
     let newest = publisher.mark().borrow().signed;
     tokio::time::timeout(LONG, vaults.until(port, |vault| vault.held.head.as_ref().is_some_and(|head| head.rank() >= newest)))
         .await
@@ -246,14 +246,14 @@ async fn a_state_that_was_put_back_is_rebuilt_once_a_person_says_so() {
 }
 
 /// Two copies of one state that both went on, each at a broker of its own.
-struct Forked {
-    vaults: Vaults,
-    one: Home,
-    other: Home,
+pub(super) struct Forked {
+    pub(super) vaults: Vaults,
+    pub(super) one: Home,
+    pub(super) other: Home,
 }
 
 /// Common: `/a`, `/b`, `/c`, `/d`, `/e` and a reader. Then each writes for itself, the first one last.
-async fn forked() -> Forked {
+pub(super) async fn forked() -> Forked {
     let (one, vaults) = (Home::new(), Vaults::new([1, 2]));
     let first = publisher(&one.state(), &vaults, &[1, 2]);
     first.grant(reader_key().card(), "reader".into()).await.expect("granted");

@@ -37,6 +37,8 @@ pub(crate) struct Vault {
     pub(crate) away: bool,
     /// Publishes and transfers are not answered.
     pub(crate) mute: bool,
+    /// What is given back to the owner in place of what is held.
+    pub(crate) gives: Option<Held>,
     pub(crate) transfers: usize,
     pub(crate) from_zero: usize,
 }
@@ -128,7 +130,7 @@ impl Vaults {
                     self.taken(port, id, |held| held.transfer(&parts, zero))
                 }
                 Request::Recover => {
-                    let whole = self.look(port, |vault| vault.held.whole());
+                    let whole = self.look(port, |vault| vault.gives.as_ref().unwrap_or(&vault.held).whole());
                     for part in whole {
                         let _ = stream.replies.send(Reply::Part(part)).await;
                     }
@@ -261,7 +263,7 @@ impl Held {
     }
 
     /// Everything, from zero, entry by entry.
-    fn whole(&self) -> Vec<Transfer> {
+    pub(crate) fn whole(&self) -> Vec<Transfer> {
         let head = self.head.as_ref().expect("a head");
         let mut entries: Vec<_> = self.live.values().cloned().collect();
         entries.sort();

@@ -131,8 +131,11 @@ fn read_head(input: &mut Decoder<'_>, field: &'static str) -> Result<Option<Sign
 fn read_staging(input: &mut Decoder<'_>) -> Result<Staging, DecodeError> {
     let (position, stamp): (Offset, HeadRank) = (input.offset()?, input.rank()?);
     let known = flag(input, "floor")?;
-    let floor = input.offset()?;
-    Ok(Staging { position, stamp, floor: known.then_some(floor) })
+    match (known, input.offset()?) {
+        (true, floor) => Ok(Staging { position, stamp, floor: Some(floor) }),
+        (false, Offset::ZERO) => Ok(Staging { position, stamp, floor: None }),
+        _ => Err(DecodeError::Invalid("a floor that is not known is not zero")),
+    }
 }
 
 fn flag(input: &mut Decoder<'_>, field: &'static str) -> Result<bool, DecodeError> {

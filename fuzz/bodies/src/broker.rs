@@ -11,8 +11,8 @@ use tidings_proto::frames::{Publish, Subscribe, Transfer};
 use tidings_proto::{HeadNumber, Offset, Pseudonym, Refusal, Reply, Request, Timestamp};
 
 use crate::Run;
-use crate::input::Input;
-use crate::story::story;
+use crate::input::{Input, bend_one};
+use crate::story::{Line, story};
 
 const NOW: Timestamp = Timestamp::new(77);
 const ALL: ScanLimit = ScanLimit { entries: usize::MAX, bytes: usize::MAX };
@@ -22,7 +22,7 @@ const STEPS_MAX: usize = 40;
 const SUBSCRIPTION_STEPS_MAX: usize = 200;
 
 /// What the first byte of an input chooses.
-pub const KINDS: [(&str, Run); 4] = [("program", program), ("frame", frame), ("row", row), ("again", program)];
+pub const KINDS: [(&str, Run); 5] = [("program", program), ("frame", frame), ("row", row), ("again", program), ("branches", branches)];
 
 /// Gives the input to the engine as what its first byte chooses.
 pub fn run(input: &[u8]) {
@@ -46,7 +46,7 @@ fn frame(bytes: &[u8]) {
 /// What a store gives back after something else wrote to its disk.
 fn row(bytes: &[u8]) {
     let mut input = Input::new(bytes);
-    let world = World::new(1 + input.below(story().publishes.len()));
+    let world = World::new(1 + input.below(story().line.publishes.len()));
     let mut row = world.row().expect("it stands");
     match input.u8() % 5 {
         0 => row.head = input.bend(&row.head).into(),
@@ -62,12 +62,31 @@ fn row(bytes: &[u8]) {
 
 fn program(bytes: &[u8]) {
     let mut input = Input::new(bytes);
-    let mut world = World::new(input.below(story().publishes.len() + 1));
+    let mut world = World::new(input.below(story().line.publishes.len() + 1));
     for _ in 0..STEPS_MAX {
         if input.is_empty() {
             return;
         }
         world.step(&mut input);
+    }
+}
+
+/// The owner went on from an earlier head, in a higher term: transfers from zero and publishes of both lines, in any order. [P-10]
+fn branches(bytes: &[u8]) {
+    let mut input = Input::new(bytes);
+    let mut world = World::new(input.below(story().line.publishes.len() + 1));
+    for _ in 0..STEPS_MAX {
+        if input.is_empty() {
+            return;
+        }
+        match input.u8() % 4 {
+            0 => world.step(&mut input),
+            1 => {
+                let publish = input.below(story().branch.publishes.len());
+                world.publish(story().branch.publishes[publish].clone());
+            }
+            _ => world.transfer(&from_zero(&mut input)),
+        }
     }
 }
 
@@ -80,7 +99,7 @@ struct World {
 impl World {
     fn new(taken: usize) -> Self {
         let mut world = Self { store: MemoryStore::new(), commits: CommitQueue::new(CommitSettings::default()) };
-        for publish in story().publishes.iter().take(taken) {
+        for publish in story().line.publishes.iter().take(taken) {
             let checked = check(&story().descriptor, publish.clone()).expect("a valid publish");
             world.commits.commit_group(&world.store, NOW, vec![checked]).remove(0).expect("the next publish");
         }
@@ -136,18 +155,9 @@ impl World {
     /// A transfer from where the broker stands, or from elsewhere; whole, halved or altered.
     fn parts(&self, input: &mut Input<'_>) -> Vec<Transfer> {
         let stands = self.row().and_then(|row| SignedHead::parse(row.head).ok()).map_or(0, |head| head.rank().number.value() as usize);
-        let from = if input.u8().is_multiple_of(4) { input.below(story().heads.len()) } else { stands.min(story().heads.len()) };
-        let mut whole = story().transfer(from);
-        match input.u8() % 8 {
-            0 => whole.live = input.bend(&whole.live).into(),
-            1 => bend_one(&mut whole.entries, input),
-            2 => bend_one(&mut whole.rows, input),
-            3 => bend_one(&mut whole.attachments, input),
-            4 => whole.through = Offset::new(u64::from(input.u8())),
-            5 => drop(whole.history.pop()),
-            6 => whole.head = resigned(&whole.head, input),
-            _ => {}
-        }
+        let from = if input.u8().is_multiple_of(4) { input.below(story().line.heads.len()) } else { stands.min(story().line.heads.len()) };
+        let mut whole = story().line.transfer(from);
+        alter(&mut whole, input);
         if input.u8().is_multiple_of(2) {
             return vec![whole];
         }
@@ -184,7 +194,7 @@ impl World {
     }
 
     fn acknowledge_and_pulse(&mut self, input: &mut Input<'_>) {
-        let pulse = &story().pulses[input.below(story().pulses.len())];
+        let pulse = &story().line.pulses[input.below(story().line.pulses.len())];
         let bent = input.bend(pulse);
         assert_eq!(check_pulse(&story().descriptor, &bent.clone().into()).is_ok(), bent == *pulse);
         let key = tidings_core::PseudonymKey::from_seed(&[input.u8(); 32]);
@@ -221,12 +231,46 @@ impl World {
     }
 }
 
+fn alter(whole: &mut Transfer, input: &mut Input<'_>) {
+    match input.u8() % 8 {
+        0 => whole.live = input.bend(&whole.live).into(),
+        1 => bend_one(&mut whole.entries, input),
+        2 => bend_one(&mut whole.rows, input),
+        3 => bend_one(&mut whole.attachments, input),
+        4 => whole.through = Offset::new(u64::from(input.u8())),
+        5 => drop(whole.history.pop()),
+        6 => whole.head = resigned(&whole.head, input),
+        _ => {}
+    }
+}
+
+/// A transfer of one of the lines: from zero, or from where they part; whole or in two parts, and perhaps altered.
+fn from_zero(input: &mut Input<'_>) -> Vec<Transfer> {
+    let line: &Line = if input.u8().is_multiple_of(4) { &story().line } else { &story().branch };
+    let taken = 1 + input.below(line.publishes.len());
+    let mut whole = if input.u8().is_multiple_of(4) { line.transfer(taken) } else { line.whole(taken) };
+    if input.u8().is_multiple_of(2) {
+        alter(&mut whole, input);
+    }
+    if input.u8().is_multiple_of(2) {
+        return vec![whole];
+    }
+    let (hashes, entries) = (input.below(whole.history.len() + 1), input.below(whole.entries.len() + 1));
+    let first = Transfer {
+        history: whole.history.drain(..hashes).collect(),
+        entries: whole.entries.drain(..entries).collect(),
+        attachments: std::mem::take(&mut whole.attachments),
+        ..Transfer::default()
+    };
+    vec![first, whole]
+}
+
 fn next(input: &mut Input<'_>) -> Publish {
-    story().publishes[input.below(story().publishes.len())].clone()
+    story().line.publishes[input.below(story().line.publishes.len())].clone()
 }
 
 fn head(input: &mut Input<'_>) -> &'static SignedHead {
-    &story().heads[input.below(story().heads.len())]
+    &story().line.heads[input.below(story().line.heads.len())]
 }
 
 /// One part of an honest publish is another one.
@@ -259,22 +303,8 @@ fn resigned(head: &Bytes, input: &mut Input<'_>) -> Bytes {
     }
 }
 
-/// One is altered, left out, repeated, or changes its place.
-fn bend_one(items: &mut Vec<Bytes>, input: &mut Input<'_>) {
-    if items.is_empty() {
-        return;
-    }
-    let (at, other) = (input.below(items.len()), input.below(items.len()));
-    match input.u8() % 4 {
-        0 => items[at] = input.bend(&items[at]).into(),
-        1 => drop(items.remove(at)),
-        2 => items.push(items[at].clone()),
-        _ => items.swap(at, other),
-    }
-}
-
 fn subscribe(input: &mut Input<'_>) -> Subscribe {
-    let rows = story().access().0;
+    let rows = story().line.access().0;
     let known = rows.get(input.below(rows.len() + 1)).and_then(|row| AccessRow::decode(row).ok()).map(|row| row.pseudonym);
     Subscribe {
         queue: story().descriptor.id(),

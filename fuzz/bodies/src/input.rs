@@ -1,5 +1,7 @@
 //! Input as a sequence of choices. What is missing at the end is zero, so that every prefix of an input is one too.
 
+use bytes::Bytes;
+
 /// Takes numbers and pieces from the front.
 pub(crate) struct Input<'a> {
     rest: &'a [u8],
@@ -59,5 +61,19 @@ impl<'a> Input<'a> {
             }
         }
         bent
+    }
+}
+
+/// One is altered, left out, repeated, or changes its place.
+pub(crate) fn bend_one(items: &mut Vec<Bytes>, input: &mut Input<'_>) {
+    if items.is_empty() {
+        return;
+    }
+    let (at, other) = (input.below(items.len()), input.below(items.len()));
+    match input.u8() % 4 {
+        0 => items[at] = input.bend(&items[at]).into(),
+        1 => drop(items.remove(at)),
+        2 => items.push(items[at].clone()),
+        _ => items.swap(at, other),
     }
 }

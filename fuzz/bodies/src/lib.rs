@@ -9,6 +9,7 @@ mod input; // bytes as numbers and pieces
 pub mod mutation; // the test's own mutations, from a seed
 pub mod objects; // everything that decodes
 pub mod reader; // what a reader believes
+mod recovery; // what an owner is given back
 pub mod seeds; // what a corpus begins with
 mod session; // an honest broker that answers one subscription
 mod story; // a real owner with all it ever signed
@@ -17,5 +18,5 @@ mod story; // a real owner with all it ever signed
 pub type Run = fn(&[u8]);
 
 /// Every target with its name, which is also its folder in `fuzz/corpus`.
-pub const TARGETS: [(&str, Run); 4] =
-    [("objects", objects::run), ("frames", frames::run), ("reader", reader::run), ("broker", broker::run)];
+pub const TARGETS: [(&str, Run); 5] =
+    [("objects", objects::run), ("frames", frames::run), ("reader", reader::run), ("broker", broker::run), ("rewinds", reader::rewinds)];

@@ -14,13 +14,14 @@ use tidings_core::{
 use tidings_proto::{BrokerAddress, VerifyingKey};
 
 use crate::input::Input;
+use crate::recovery;
 use crate::story::story;
 
 /// Reads bytes as one kind of object. Gives whether they are one; panics if a property does not hold.
 pub type Read = fn(&[u8]) -> bool;
 
 /// What the first byte of an input chooses, in this order: a new one goes to the end, or the corpus means something else.
-pub const KINDS: [(&str, Read); 37] = [
+pub const KINDS: [(&str, Read); 38] = [
     ("head", exact::<Head>),
     ("entry", exact::<Entry>),
     ("cursor", exact::<Cursor>),
@@ -37,8 +38,8 @@ pub const KINDS: [(&str, Read); 37] = [
     ("evidence", exact::<Evidence>),
     ("epoch", exact::<EpochSecret>),
     ("frontier", exact::<Frontier>),
-    ("writer", exact::<Writer>),
-    ("reader", reader_row),
+    ("writer", row::<Writer, 2>),
+    ("reader", row::<Reader, 3>),
     ("storage-head", exact::<StorageHead>),
     ("storage-segment", part::<Segment>),
     ("storage-live", part::<LivePart>),
@@ -58,6 +59,7 @@ pub const KINDS: [(&str, Read); 37] = [
     ("proof", proof),
     ("object", object),
     ("verdict", verdict),
+    ("recovery", recovery::run),
 ];
 
 /// Decodes the input as what its first byte chooses.
@@ -73,11 +75,13 @@ fn exact<T: Object>(bytes: &[u8]) -> bool {
     true
 }
 
-/// A durable row of this reader's own. Rows of the first version open too; they are written as rows of the second.
-fn reader_row(bytes: &[u8]) -> bool {
-    let Ok(reader) = Reader::decode(bytes) else { return false };
-    let written = reader.encode();
-    assert_eq!(Reader::decode(&written).map(|again| again.encode()), Ok(written));
+/// A durable row of a node's own, of which `NEWEST` is the version that is written. Older ones open too, and are written as the newest.
+fn row<T: Object, const NEWEST: u8>(bytes: &[u8]) -> bool {
+    let Ok(row) = T::decode(bytes) else { return false };
+    let written = row.encode();
+    assert!(written.first() == Some(&NEWEST), "a row of {} is written in another version", T::NAME);
+    assert!(bytes.first() != Some(&NEWEST) || written == bytes, "{} was read from other bytes than it is written to", T::NAME);
+    assert_eq!(T::decode(&written).map(|again| again.encode()), Ok(written));
     true
 }
 
@@ -94,7 +98,7 @@ fn signed_head(bytes: &[u8]) -> bool {
     assert_eq!(head.bytes(), bytes);
     assert!(bytes.starts_with(&head.head().encode()));
     let verified = head.verify(&story().descriptor.signing_key).is_ok();
-    assert!(!verified || story().heads.iter().any(|known| known.bytes() == bytes), "a head that the owner never signed");
+    assert!(!verified || story().line.heads.iter().any(|known| known.bytes() == bytes), "a head that the owner never signed");
     verified
 }
 
@@ -102,7 +106,7 @@ fn signed_head(bytes: &[u8]) -> bool {
 fn signed(bytes: &[u8]) -> bool {
     let key = &story().descriptor.signing_key;
     let is_pulse = Pulse::verify(bytes, key).is_ok();
-    assert!(!is_pulse || story().pulses.iter().any(|known| known == bytes), "a pulse that the owner never signed");
+    assert!(!is_pulse || story().line.pulses.iter().any(|known| known == bytes), "a pulse that the owner never signed");
     if let Ok(acknowledgement) = Acknowledgement::verify(bytes) {
         assert!(bytes.starts_with(&acknowledgement.encode()));
     }
@@ -120,7 +124,7 @@ fn sealed(bytes: &[u8]) -> bool {
     let story = story();
     let opens = Grant::open(bytes, &story.reader, &story.descriptor).is_ok()
         || OwnerCopy::open(bytes, &story.owner, &story.descriptor.id()).is_ok();
-    let mut known = story.publishes.iter().flat_map(|publish| &publish.attachments);
+    let mut known = story.line.publishes.iter().flat_map(|publish| &publish.attachments);
     assert!(!opens || known.any(|known| known == bytes), "an attachment that the owner never sealed");
     opens
 }
@@ -173,12 +177,12 @@ fn proof(bytes: &[u8]) -> bool {
         assert!(plan.nodes().len() <= 126);
         let _ = plan.assemble(proof);
     }
-    let head = story().heads.last().expect("a head").head();
+    let head = story().line.heads.last().expect("a head").head();
     if !verify_inclusion(&head.history_root, leaves, index, leaf, proof) {
         return false;
     }
     if leaves == head.number.value() {
-        let known = index.checked_sub(1).and_then(|before| story().heads.get(before as usize));
+        let known = index.checked_sub(1).and_then(|before| story().line.heads.get(before as usize));
         let at = known.map_or(*head.queue.bytes(), |head| *head.hash().bytes());
         assert_eq!(*leaf, at, "a proof of what is not in the history");
     }

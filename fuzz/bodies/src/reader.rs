@@ -14,20 +14,31 @@ use tidings_proto::{HeadNumber, Offset, Refusal, RefusalCode, Timestamp};
 
 use crate::input::Input;
 use crate::session::Session;
-use crate::story::{View, serialized, story};
+use crate::story::{Line, View, serialized, story};
 
 /// Steps of one program.
 const STEPS_MAX: usize = 200;
 /// Answers that can be repeated.
 const SENT_MAX: usize = 32;
+/// Of every so many connections one is to a broker of the branch.
+const BRANCH_EVERY: usize = 3;
 /// Connections to an honest broker after which a reader is up to date: one that ends with a contradiction by what another broker said
 /// before, one that reads again, and one for each of a lie about the newest pulse and a grant that is not there yet.
 const HONEST_SESSIONS: usize = 4;
 
 /// Runs the program, then lets an honest broker answer.
 pub fn run(input: &[u8]) {
+    program(input, &[&story().line]);
+}
+
+/// The same with brokers of two pasts: the owner's state was put back, and it went on in a higher term from an earlier head. [P-14]
+pub fn rewinds(input: &[u8]) {
+    program(input, &[&story().line, &story().branch]);
+}
+
+fn program(input: &[u8], lines: &[&'static Line]) {
     let mut input = Input::new(input);
-    let mut world = World::new();
+    let mut world = World::new(lines.to_vec());
     for _ in 0..STEPS_MAX {
         if input.is_empty() {
             break;
@@ -39,20 +50,23 @@ pub fn run(input: &[u8]) {
 
 /// A reader, what its application saw, and the broker that it is connected to.
 struct World {
+    /// What the owner signed: the last one is where it goes on.
+    lines: Vec<&'static Line>,
     reader: Reader,
     store: MemoryReaderStore,
     seen: View,
     session: Session,
     sent: Vec<Reply>,
+    connections: usize,
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(lines: Vec<&'static Line>) -> Self {
         let story = story();
         let mut reader = Reader::join(story.descriptor.clone(), &story.grant, &story.reader).expect("the reader's own grant");
         let mut store = MemoryReaderStore::default();
         let session = Session::open(&begin(&mut reader, &mut store, "first"), 1);
-        Self { reader, store, seen: BTreeMap::new(), session, sent: Vec::new() }
+        Self { lines, reader, store, seen: BTreeMap::new(), session, sent: Vec::new(), connections: 0 }
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
@@ -69,11 +83,11 @@ impl World {
             10 => self.pulse(input),
             11 => self.refused(input),
             12 => self.reader = Reader::decode(&self.reader.encode()).expect("the own row"),
-            _ => self.connect("other", 1 + input.below(story().heads.len())),
+            _ => self.connect("other", 1 + input.below(story().line.heads.len())),
         }
         // What is staged is bounded by what the owner signed. [P-19]
-        let newest = story().heads.last().expect("a head").head().offset;
-        assert!(self.store.staged_count() as u64 <= newest.value());
+        let newest = self.lines.iter().filter_map(|line| line.heads.last()).map(|head| head.head().offset.value()).max();
+        assert!(Some(self.store.staged_count() as u64) <= newest);
     }
 
     fn honest(&mut self) {
@@ -100,7 +114,7 @@ impl World {
     }
 
     fn grant(&mut self, input: &mut Input<'_>) {
-        let all: Vec<&Bytes> = story().publishes.iter().flat_map(|publish| &publish.attachments).collect();
+        let all: Vec<&Bytes> = story().line.publishes.iter().flat_map(|publish| &publish.attachments).collect();
         let grant = all[input.below(all.len())];
         let grant = if input.u8().is_multiple_of(2) { grant.to_vec() } else { input.bend(grant) };
         self.take(&Reply::Grant(grant.into()));
@@ -108,7 +122,7 @@ impl World {
 
     /// A pulse changes no view and accuses nobody.
     fn pulse(&mut self, input: &mut Input<'_>) {
-        let pulse = &story().pulses[input.below(story().pulses.len())];
+        let pulse = &story().line.pulses[input.below(story().line.pulses.len())];
         let pulse = if input.u8().is_multiple_of(2) { pulse.to_vec() } else { input.bend(pulse) };
         let before = self.reader.cursor();
         let _ = self.reader.on_pulse(&pulse, Timestamp::new(u64::from(input.u16())));
@@ -119,7 +133,7 @@ impl World {
     /// A refusal that nothing justifies is not believed; damage that the broker tells of accuses it alone.
     fn refused(&mut self, input: &mut Input<'_>) {
         let mut refusal = Refusal::new(RefusalCode::Denied, "no row").at_head(head(input));
-        let rows: Vec<&Bytes> = story().publishes.iter().flat_map(|publish| &publish.access_put).collect();
+        let rows: Vec<&Bytes> = story().line.publishes.iter().flat_map(|publish| &publish.access_put).collect();
         refusal.rows = (0..input.below(4)).map(|_| rows[input.below(rows.len())].clone()).collect();
         assert!(!self.reader.is_denied(&refusal), "a reader with access was talked out of it");
         let step = match input.u8() % 2 {
@@ -149,28 +163,44 @@ impl World {
             Step::Continue => {}
             Step::AskBitmap => self.session.ask_bitmap(),
             Step::Accepted(_) => self.check_view(),
-            Step::Behind | Step::Restart(_) => self.connect("first", 1 + self.sent.len() % story().heads.len()),
+            Step::Behind | Step::Restart(_) => self.connect("first", 1 + self.sent.len() % story().line.heads.len()),
             Step::LocalDamage => panic!("nobody damaged the reader"),
             Step::Verdict(finding) => {
-                check_finding(&finding);
+                self.check_finding(&finding);
                 self.connect("other", 1);
             }
         }
     }
 
+    /// Only the broker may be accused, and of the owner only what it did be said; the evidence is an object like any other.
+    fn check_finding(&self, finding: &Finding) {
+        let is_lie = finding.verdict == Verdict::Forked || (finding.verdict == Verdict::Rewound && self.lines.len() == 1);
+        assert!(!is_lie, "an honest owner was accused: {finding:?}");
+        if let Some(evidence) = &finding.evidence {
+            let bytes = evidence.encode();
+            assert_eq!(tidings_core::reader::Evidence::decode(&bytes).as_ref(), Ok(evidence));
+        }
+    }
+
     fn connect(&mut self, broker: &str, taken: usize) {
-        self.session = Session::open(&begin(&mut self.reader, &mut self.store, broker), taken);
+        self.connections += 1;
+        let subscribe = begin(&mut self.reader, &mut self.store, broker);
+        self.session = match self.lines.len() > 1 && (self.connections + taken).is_multiple_of(BRANCH_EVERY) {
+            true => Session::open_branch(&subscribe, taken),
+            false => Session::open(&subscribe, taken),
+        };
     }
 
     /// What is held is what the owner had at that head, and the application, applying changes, sees the same.
     fn check_view(&mut self) {
-        let number = self.reader.cursor().rank.number.value() as usize;
-        assert_eq!(self.reader.cursor(), story().heads[number - 1].cursor());
+        let (number, cursor) = (self.reader.cursor().rank.number.value() as usize, self.reader.cursor());
+        let on = |line: &&&'static Line| line.heads.get(number - 1).is_some_and(|head| head.cursor() == cursor);
+        let view = &self.lines.iter().find(on).expect("a head of the owner's").views[number - 1];
         let held = self.store.rows().filter(|row| row.kind == HeldKind::Value);
         let held: View = held.map(|row| (row.path.clone().expect("a value has a path"), value(&row.bytes))).collect();
-        assert_eq!(held, story().views[number - 1]);
+        assert_eq!(held, *view);
         self.hand_out();
-        assert_eq!(self.seen, story().views[number - 1]);
+        assert_eq!(self.seen, *view);
     }
 
     fn hand_out(&mut self) {
@@ -186,10 +216,14 @@ impl World {
 
     /// No lie keeps a reader from what an honest broker has.
     fn catch_up(&mut self) {
-        let newest = story().heads.last().expect("a head").rank();
-        for _ in 0..HONEST_SESSIONS {
+        let (rewinds, line) = (self.lines.len() > 1, self.lines.last().expect("a line"));
+        let newest = line.heads.last().expect("a head").rank();
+        for _ in 0..HONEST_SESSIONS + usize::from(rewinds) {
             let subscribe = begin(&mut self.reader, &mut self.store, "honest");
-            self.session = Session::open(&subscribe, story().heads.len());
+            self.session = match rewinds {
+                true => Session::open_branch(&subscribe, usize::MAX),
+                false => Session::open(&subscribe, usize::MAX),
+            };
             while let Some(reply) = self.session.next() {
                 let step = match &reply {
                     Reply::Announce(announce) => self.reader.on_announce(announce, &mut self.store),
@@ -203,6 +237,10 @@ impl World {
                     Step::AskBitmap => self.session.ask_bitmap(),
                     Step::Accepted(_) => self.check_view(),
                     Step::Restart(_) => break,
+                    Step::Verdict(finding) if finding.verdict == Verdict::Rewound => {
+                        self.check_finding(&finding);
+                        break;
+                    }
                     other => panic!("an honest broker came to {other:?}"),
                 }
             }
@@ -222,22 +260,13 @@ fn value(mutation: &[u8]) -> Bytes {
     Mutation::decode(mutation).expect("what was verified decodes").inline.expect("all values are inline here")
 }
 
-/// Only the broker may be accused, and the evidence is an object like any other.
-fn check_finding(finding: &Finding) {
-    assert!(!matches!(finding.verdict, Verdict::Forked | Verdict::Rewound), "an honest owner was accused: {finding:?}");
-    if let Some(evidence) = &finding.evidence {
-        let bytes = evidence.encode();
-        assert_eq!(tidings_core::reader::Evidence::decode(&bytes).as_ref(), Ok(evidence));
-    }
-}
-
 fn head(input: &mut Input<'_>) -> Bytes {
-    let head = story().heads[input.below(story().heads.len())].bytes();
+    let head = story().line.heads[input.below(story().line.heads.len())].bytes();
     if input.u8().is_multiple_of(4) { input.bend(head).into() } else { head.clone() }
 }
 
 fn hash(input: &mut Input<'_>) -> [u8; 32] {
-    let hashes = story().heads.iter().map(|head| *head.hash().bytes());
+    let hashes = story().line.heads.iter().map(|head| *head.hash().bytes());
     let all: Vec<_> = std::iter::once(*story().descriptor.id().bytes()).chain(hashes).collect();
     all.get(input.below(all.len() + 1)).copied().unwrap_or([input.u8(); 32])
 }
@@ -250,8 +279,8 @@ fn announce(input: &mut Input<'_>) -> Reply {
 }
 
 fn chunk(input: &mut Input<'_>) -> Reply {
-    let all: Vec<&Bytes> = story().publishes.iter().flat_map(|publish| &publish.entries).collect();
-    let stamp = story().heads[input.below(story().heads.len())].rank();
+    let all: Vec<&Bytes> = story().line.publishes.iter().flat_map(|publish| &publish.entries).collect();
+    let stamp = story().line.heads[input.below(story().line.heads.len())].rank();
     let first = input.below(all.len());
     let entries = (0..input.below(8)).map(|next| match input.u8() % 8 {
         0 => input.bend(all[first]).into(),
@@ -263,7 +292,7 @@ fn chunk(input: &mut Input<'_>) -> Reply {
 }
 
 fn bitmap(input: &mut Input<'_>) -> Reply {
-    let stamp = story().heads[input.below(story().heads.len())].rank();
+    let stamp = story().line.heads[input.below(story().line.heads.len())].rank();
     let (after, through) = (Offset::new(u64::from(input.u8() % 32)), Offset::new(u64::from(input.u8() % 32)));
     let bits = u32::from(input.u16()) << 16 | u32::from(input.u16());
     let live: RoaringTreemap = (0..32_u64).filter(|bit| bits >> bit & 1 == 1).collect();

@@ -6,13 +6,13 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use roaring::RoaringTreemap;
 use tidings_core::access::AccessRow;
-use tidings_core::grant::attachment_hash;
+use tidings_core::grant::{Grant, attachment_hash};
 use tidings_core::key::NodeKey;
 use tidings_core::mutation::{Mutation, Operation};
-use tidings_core::writer::{AccessChange, Draft, FloorStep, Invitee, OwnRecord, SignRequest, Writer};
+use tidings_core::writer::{AccessChange, Draft, FloorStep, Invitee, NewTerm, OwnRecord, SignRequest, Writer};
 use tidings_core::{Entropy, Entry, Object, Pulse, QueueDescriptor, RecordPath, SignedHead, Version};
 use tidings_proto::frames::{Publish, Transfer};
-use tidings_proto::{Offset, Timestamp};
+use tidings_proto::{Epoch, Offset, Timestamp};
 
 /// What live records hold.
 pub(crate) type View = BTreeMap<RecordPath, Bytes>;
@@ -24,14 +24,23 @@ pub(crate) struct Story {
     pub(crate) descriptor: QueueDescriptor,
     /// The reader's first grant.
     pub(crate) grant: Bytes,
+    /// What it signed.
+    pub(crate) line: Line,
+    /// What it signed after its state was lost: the first publishes of `line`, then others in a higher term. [P-4]
+    pub(crate) branch: Line,
+    /// The writer's row in the end.
+    pub(crate) writer: Writer,
+}
+
+/// A queue from its first publish on.
+#[derive(Clone, Default)]
+pub(crate) struct Line {
     pub(crate) publishes: Vec<Publish>,
     pub(crate) heads: Vec<SignedHead>,
     /// What the records hold at each head.
     pub(crate) views: Vec<View>,
     /// One pulse for each head.
     pub(crate) pulses: Vec<Bytes>,
-    /// The writer's row in the end.
-    pub(crate) writer: Writer,
 }
 
 /// One step: records put, records deleted, floor, whether readers come, whether the epoch changes.
@@ -58,6 +67,17 @@ const STEPS: [Step; 10] = [
     Step { put: &[9, 12, 13], floor: Some(16), ..NONE },
 ];
 
+/// Publishes that the branch begins with.
+const COMMON: usize = 6;
+
+/// What it signs instead of the rest.
+const BRANCH_STEPS: [Step; 4] = [
+    Step { put: &[1, 14], ..NONE },
+    Step { put: &[2], delete: &[3, 6], ..NONE },
+    Step { put: &[15, 5], floor: Some(14), add: &[12], ..NONE },
+    Step { delete: &[14], ..NONE },
+];
+
 /// The seed of the reader whose grant is [`Story::grant`].
 const READER: u8 = 9;
 
@@ -67,7 +87,13 @@ pub(crate) fn story() -> &'static Story {
     STORY.get_or_init(tell)
 }
 
-impl Story {
+impl Line {
+    /// All of the first `taken` publishes, at least one, from zero, in one part.
+    pub(crate) fn whole(&self, taken: usize) -> Transfer {
+        let short = Self { publishes: self.publishes[..taken].to_vec(), heads: self.heads[..taken].to_vec(), ..Self::default() };
+        short.transfer(0)
+    }
+
     /// The whole way from the first `taken` publishes to the newest, in one part.
     pub(crate) fn transfer(&self, taken: usize) -> Transfer {
         let through = taken.checked_sub(1).map_or(Offset::ZERO, |last| self.heads[last].head().offset);
@@ -123,6 +149,7 @@ pub(crate) fn serialized(live: &RoaringTreemap) -> Bytes {
 }
 
 /// Signs step by step, with the tables that a writer's caller keeps.
+#[derive(Clone)]
 struct Teller {
     key: NodeKey,
     writer: Writer,
@@ -138,26 +165,33 @@ fn tell() -> Story {
     let writer = Writer::create(&key, &mut Entropy::new([1; 32]));
     let (records, view) = (BTreeMap::new(), View::new());
     let mut teller = Teller { key: key.clone(), writer, records, version: Version::ZERO, view, now: Timestamp::new(1_000) };
-    let mut story = Story {
-        owner: key,
-        reader: NodeKey::from_seed([READER; 32]),
-        descriptor: teller.writer.descriptor().clone(),
-        grant: Bytes::new(),
-        publishes: Vec::new(),
-        heads: Vec::new(),
-        views: Vec::new(),
-        pulses: Vec::new(),
-        writer: teller.writer.clone(),
-    };
-    for (number, step) in STEPS.iter().enumerate() {
-        teller.sign(number, step, &mut story);
+    let (descriptor, mut line) = (teller.writer.descriptor().clone(), Line::default());
+    for (number, step) in STEPS.iter().enumerate().take(COMMON) {
+        teller.sign(number, step, &mut line);
     }
-    story.writer = teller.writer;
-    story
+    let branch = teller.clone().branch(line.clone());
+    for (number, step) in STEPS.iter().enumerate().skip(COMMON) {
+        teller.sign(number, step, &mut line);
+    }
+    let reader = NodeKey::from_seed([READER; 32]);
+    let opens = |bytes: &&Bytes| Grant::open(bytes, &reader, &descriptor).is_ok();
+    let grant = line.publishes[0].attachments.iter().find(opens).expect("the first publish grants").clone();
+    Story { owner: key, reader, descriptor, grant, line, branch, writer: teller.writer }
 }
 
 impl Teller {
-    fn sign(&mut self, number: usize, step: &Step, story: &mut Story) {
+    /// Goes on from here in a higher term, as after a state that was put back.
+    fn branch(mut self, mut line: Line) -> Line {
+        // Above the epochs of the other line: both would else give one number to two secrets.
+        let how = NewTerm::on_found_head(Epoch::new(9));
+        self.writer.open_term(self.writer.term(), how, &mut Entropy::new([3; 32])).expect("terms are left");
+        for (number, step) in BRANCH_STEPS.iter().enumerate() {
+            self.sign(100 + number, step, &mut line);
+        }
+        line
+    }
+
+    fn sign(&mut self, number: usize, step: &Step, line: &mut Line) {
         self.now = Timestamp::new(self.now.value() + 1_000);
         let edits = step.put.iter().map(|name| (*name, true)).chain(step.delete.iter().map(|name| (*name, false)));
         let drafts: Vec<_> = edits.map(|(name, put)| (name, self.draft(name, put, number))).collect();
@@ -169,13 +203,10 @@ impl Teller {
         let signed = self.writer.sign(&self.key, request, self.now, &mut Entropy::new([number as u8; 32])).expect("a possible request");
         self.records.retain(|_, record| !signed.purged.contains(&record.offset));
         self.records.extend(names.into_iter().zip(signed.entries.iter().map(|(record, _)| record.clone())));
-        if let Some(granted) = signed.granted.first().filter(|_| number == 0) {
-            story.grant = granted.grant.clone();
-        }
-        story.pulses.push(self.pulse(&signed.head));
-        story.publishes.push(signed.publish());
-        story.heads.push(signed.head);
-        story.views.push(self.view.clone());
+        line.pulses.push(self.pulse(&signed.head));
+        line.publishes.push(signed.publish());
+        line.heads.push(signed.head);
+        line.views.push(self.view.clone());
     }
 
     fn draft(&mut self, name: u8, put: bool, number: usize) -> Draft {

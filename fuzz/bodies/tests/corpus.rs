@@ -69,6 +69,11 @@ fn a_broker_holds_what_its_owner_signed_however_it_is_asked() {
     mutate("broker");
 }
 
+#[test]
+fn a_reader_follows_its_owner_to_another_past_however_brokers_answer() {
+    mutate("rewinds");
+}
+
 /// A kind that nothing in the corpus is read as would be fuzzed at its first byte only.
 #[test]
 fn every_kind_of_object_is_read_from_something_in_the_corpus() {
@@ -97,9 +102,13 @@ fn the_corpus_is_small() {
 #[ignore = "writes into the repository"]
 fn seeds_are_written() {
     assert!(std::env::var_os("TIDINGS_BLESS").is_some_and(|bless| bless == "1"), "set TIDINGS_BLESS=1");
-    for (target, inputs) in
-        [("objects", seeds::objects(&vectors())), ("frames", seeds::frames()), ("reader", seeds::reader()), ("broker", seeds::broker())]
-    {
+    for (target, inputs) in [
+        ("objects", seeds::objects(&vectors())),
+        ("frames", seeds::frames()),
+        ("reader", seeds::reader()),
+        ("broker", seeds::broker()),
+        ("rewinds", seeds::rewinds()),
+    ] {
         std::fs::create_dir_all(folder(target)).expect("the corpus can be written");
         for (number, input) in inputs.iter().enumerate() {
             std::fs::write(folder(target).join(format!("seed-{number:03}")), input).expect("the corpus can be written");

@@ -14,6 +14,7 @@ use tidings_core::writer::{NewTerm, TermKeys, Writer, WriterError, WriterName};
 use tidings_core::{Mutation, RecordPath, Version};
 use tidings_proto::{HeadHash, HeadNumber, Offset, Pseudonym, Term, Timestamp};
 
+use super::compare::Comparison;
 use super::owner::{Owner, put_term};
 use crate::clock;
 use crate::state::{MergeRow, OwnStep, OwnView, Rebuilt, StateError};
@@ -56,14 +57,15 @@ impl Found<'_> {
 
 impl Owner {
     /// Merges what was recovered from `source`, durably. The next head opens a new term; until everything of the merge is signed,
-    /// nobody who holds the tail is brought on. False if there was nothing to merge any more.
+    /// nobody who holds the tail is brought on. False if what was recovered is not to be merged.
     pub(super) fn merge(&mut self, recovered: &Recovered, source: &str, now: Timestamp) -> Result<bool, MergeError> {
+        // Whoever stood at one head may give back another: one that is merged already, or one of a writer that nobody confirmed. [P-4]
+        if !matches!(self.compare(recovered.head().bytes())?, Comparison::Other) {
+            return Ok(false);
+        }
         let opened = recovered.open(&self.key)?;
         let (own, theirs) = (self.rank(), recovered.head().rank());
         let fork = self.fork(recovered)?;
-        if fork == theirs.number {
-            return Ok(false);
-        }
         let fork_offset = self.state.read(|transaction| OwnView(transaction).cursor_at_or_below(fork))?;
         let fork_offset = fork_offset.map_or(Offset::ZERO, |cursor| cursor.offset);
         let found = Found { recovered, opened, fork, fork_offset };

@@ -31,7 +31,7 @@ impl Owner {
             let text = self.state.read(|transaction| OwnView(transaction).invitation(&pseudonym))?;
             return Ok((text.ok_or(WriterError::AlreadyReader)?, self.rank().number));
         }
-        self.sign_opening(now)?;
+        self.sign_all_opening(now)?;
         let access = AccessChange { add: vec![Invitee { card, name }], locator: self.locator.clone(), ..AccessChange::default() };
         let (key, descriptor) = (self.key.clone(), self.writer.descriptor().clone());
         let mut text = String::new();
@@ -56,7 +56,7 @@ impl Owner {
         if !self.writer.readers().iter().any(is_it) {
             return Err(RevokeFailure::NoSuchReader);
         }
-        let mut published: Vec<Published> = self.sign_opening(now)?.into_iter().collect();
+        let mut published = self.sign_all_opening(now)?;
         while self.writer.crowded_through(EPOCHS_CROWDED).is_some() {
             let Some(emptied) = self.sign(&UNASKED, now)? else { break };
             published.push(emptied);

@@ -8,7 +8,7 @@ use tidings_proto::{HeadNumber, Pseudonym, Timestamp};
 
 use super::super::room::Room;
 use super::signing::{Access, RENEWED_TOGETHER};
-use super::{Owner, SignError, put_term};
+use super::{Owner, Published, SignError, put_term};
 use crate::clock;
 use crate::state::OwnStep;
 
@@ -40,18 +40,28 @@ impl Owner {
             self.state.write(|transaction| put_term(&OwnStep(transaction), &writer))?;
             self.writer = writer;
         }
-        if !goes_on || !self.writer.term_is_open() {
-            return Ok(());
+        if goes_on { self.sign_behind_closed(now).map(drop) } else { Ok(()) }
+    }
+
+    /// Signs the first head of a term that was opened on a closed head: whoever goes on serving the queue shows it as closed until then.
+    /// `None` where nothing is closed. [P-13]
+    pub(in super::super) fn sign_behind_closed(&mut self, now: Timestamp) -> Result<Option<Published>, SignError> {
+        let closed = self.writer.head().is_some_and(|head| head.head().state == QueueState::Closed);
+        if !closed || !self.writer.term_is_open() {
+            return Ok(None);
+        }
+        if let Some(opening) = self.sign_opening(now)? {
+            return Ok(Some(opening));
         }
         let readers = self.writer.readers().iter();
         let owner: Vec<Pseudonym> =
             readers.filter(|reader| reader.row.rights == Rights::Owner).map(|reader| reader.row.pseudonym).collect();
-        self.try_sign(&Room::none(), Access::Renew(owner), now, |_, _| Ok(())).map(drop)
+        self.try_sign(&Room::none(), Access::Renew(owner), now, |_, _| Ok(()))
     }
 
     /// Seals the grants of all readers anew, with the locator there is now.
     pub(in super::super) fn grant_anew(&mut self, now: Timestamp) -> Result<(), SignError> {
-        self.sign_opening(now)?;
+        self.sign_all_opening(now)?;
         let all: Vec<Pseudonym> = self.writer.readers().iter().map(|reader| reader.row.pseudonym).collect();
         for some in all.chunks(RENEWED_TOGETHER) {
             self.try_sign(&Room::none(), Access::Renew(some.to_vec()), now, |_, _| Ok(()))?;

@@ -35,6 +35,8 @@ pub(super) enum Access {
     Change(AccessChange),
     /// These readers' grants and copies are sealed anew.
     Renew(Vec<Pseudonym>),
+    /// Records of the oldest epochs are signed again and nothing else: a new epoch finds no place. [P-17]
+    Empty,
 }
 
 impl Owner {
@@ -49,9 +51,18 @@ impl Owner {
         {
             return Ok(Some(published));
         }
+        self.sign_what_fits(limits, || Access::Same, now)
+    }
+
+    /// Signs records of the oldest epochs again, as many as one publish takes, so that a new epoch finds a place. [P-17]
+    pub(super) fn empty_epochs(&mut self, now: Timestamp) -> Result<Option<Published>, SignError> {
+        self.sign_what_fits(&UNASKED, || Access::Empty, now)
+    }
+
+    fn sign_what_fits(&mut self, limits: &Limits, access: impl Fn() -> Access, now: Timestamp) -> Result<Option<Published>, SignError> {
         let mut room = Room::new(limits);
         loop {
-            match self.try_sign(&room, Access::Same, now, |_, _| Ok(())) {
+            match self.try_sign(&room, access(), now, |_, _| Ok(())) {
                 // Sealed entries are larger than estimated: fewer of them.
                 Err(SignError::Writer(WriterError::TooMany(_))) if room.halve() => {}
                 result => return result,
@@ -113,9 +124,10 @@ impl Owner {
             let step = OwnStep(transaction);
             let content = match &access {
                 Access::Renew(_) => Content::default(),
+                Access::Empty => self.emptying(&step, room)?,
                 access => self.content(&step, room, matches!(access, Access::Change(_)), now)?,
             };
-            if content.is_nothing() && matches!(access, Access::Same) {
+            if content.is_nothing() && matches!(access, Access::Same | Access::Empty) {
                 return Err(SignAbort::Nothing);
             }
             let Content { drafts, waiting, floor } = content;
@@ -125,7 +137,7 @@ impl Owner {
                 Access::Change(access) => {
                     writer.sign(&self.key, SignRequest { changes: drafts.clone(), floor, access }, now, &mut entropy)?
                 }
-                Access::Same => {
+                Access::Same | Access::Empty => {
                     writer.sign(&self.key, SignRequest { changes: drafts.clone(), floor, ..SignRequest::default() }, now, &mut entropy)?
                 }
             };
@@ -165,12 +177,22 @@ impl Owner {
             self.floor.step(step, &self.writer, Due { accompanied: accompanied || !waiting.is_empty(), compared: self.compared }, now)?;
         let purged = floor.iter().flat_map(|floor| &floor.purged).map(|record| record.path.clone());
         let done: HashSet<RecordPath> = waiting.iter().map(|mutation| mutation.path.clone()).chain(purged).collect();
-        let again = step.again(self.writer.crowded_through(EPOCHS_KEPT), &done, |bytes| room.take(bytes))?;
+        let again = self.again(step, &done, &mut room)?;
         let first = |mutation: Mutation| Ok(Draft { prior: step.record(&mutation.path)?, mutation });
         let mut drafts = waiting.into_iter().map(first).collect::<Result<Vec<_>, StateError>>()?;
         let waiting = drafts.len();
-        drafts.extend(again.into_iter().map(|(record, mutation)| Draft { mutation, prior: Some(record) }));
+        drafts.extend(again);
         Ok(Content { drafts, waiting, floor })
+    }
+
+    fn emptying(&self, step: &OwnStep<'_>, room: &Room) -> Result<Content, StateError> {
+        let drafts = self.again(step, &HashSet::new(), &mut room.clone())?;
+        Ok(Content { drafts, ..Content::default() })
+    }
+
+    fn again(&self, step: &OwnStep<'_>, done: &HashSet<RecordPath>, room: &mut Room) -> Result<Vec<Draft>, StateError> {
+        let again = step.again(self.writer.crowded_through(EPOCHS_KEPT), done, |bytes| room.take(bytes))?;
+        Ok(again.into_iter().map(|(record, mutation)| Draft { mutation, prior: Some(record) }).collect())
     }
 }
 

@@ -50,11 +50,19 @@ impl Owner {
         self.state.renew_mark()
     }
 
+    /// Everything that comes before anything else that is signed. Gives what was signed.
+    pub(super) fn sign_all_opening(&mut self, now: Timestamp) -> Result<Vec<Published>, SignError> {
+        std::iter::from_fn(|| self.sign_opening(now).transpose()).collect()
+    }
+
     /// The first publish after a merge: the new epoch, all grants, and without those whose access ended on another branch. It comes
-    /// before anything else that is signed. [P-5]
+    /// before anything else that is signed, but for what makes room for the epoch. [P-5]
     pub(super) fn sign_opening(&mut self, now: Timestamp) -> Result<Option<Published>, SignError> {
         if !self.writer.keys_are_due() {
             return Ok(None);
+        }
+        if !self.writer.epoch_fits() {
+            return self.empty_epochs(now);
         }
         let removals = self.state.read(|transaction| OwnView(transaction).removals())?.unwrap_or_default();
         let is_reader = |gone: &Pseudonym| self.writer.readers().iter().any(|reader| reader.row.pseudonym == *gone);

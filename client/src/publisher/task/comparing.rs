@@ -183,7 +183,9 @@ impl Task {
         let now = clock::now();
         let merged = self.step(move |owner| owner.merge(&recovered, &source, now)).await?;
         match merged {
-            Ok(_) => {}
+            Ok(true) => {}
+            // Beginning anew with everybody at once would be a loop without a pause, at the pace of whoever lies.
+            Ok(false) => return Ok(Err("it gives back another head than the one it stood at".into())),
             Err(MergeError::State(error)) => return Err(error),
             Err(error) => return Ok(Err(error.to_string())),
         }

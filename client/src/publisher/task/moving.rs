@@ -63,7 +63,13 @@ impl Task {
         self.lines.ways_mut().sort_by_key(place);
         self.config.brokers = brokers;
         self.list_brokers();
-        let set = self.step(move |owner| owner.set_locator(locator)).await;
+        let receipts = self.receipts();
+        let set = self
+            .step(move |owner| {
+                owner.receipts = receipts;
+                owner.set_locator(locator)
+            })
+            .await;
         let stage = if set.unwrap_or(true) { Stage::Granting } else { Stage::Filling };
         self.moving = Some(Moving { stage, until: Instant::now() + patience, moved: Moved::default(), done });
         self.due = true;
@@ -79,7 +85,7 @@ impl Task {
         let Some(moving) = &self.moving else { return Ok(()) };
         let (stage, late) = (moving.stage, moving.until <= Instant::now());
         match stage {
-            Stage::Granting | Stage::Filling if late => self.give_up_moving(),
+            Stage::Granting | Stage::Filling if late => self.give_up_moving().await?,
             Stage::Granting if self.comparing.is_open() => {
                 let now = clock::now();
                 match self.step(move |owner| owner.grant_anew(now)).await? {
@@ -151,10 +157,18 @@ impl Task {
     }
 
     /// Nobody who stays holds everything: nobody is left.
-    fn give_up_moving(&mut self) {
+    async fn give_up_moving(&mut self) -> Result<(), StateError> {
         self.lines.ways_mut().iter_mut().for_each(|way| way.leaving = false);
         self.config.brokers = self.lines.ways().iter().map(|way| way.address.clone()).collect();
+        let receipts = self.receipts();
+        self.step(move |owner| owner.receipts = receipts).await?;
         self.end_moving(|_| Err(MoveError::NotHeld));
+        Ok(())
+    }
+
+    /// How many receipts a publish needs with the brokers that there are now.
+    fn receipts(&self) -> usize {
+        super::super::receipts(self.config.receipts, self.config.brokers.len())
     }
 
     fn end_moving(&mut self, answer: impl FnOnce(Moved) -> Result<Moved, MoveError>) {

@@ -1,5 +1,8 @@
 //! Terms: what may be signed before everything was compared, and what a merge leaves behind.
 
+use tidings_core::writer::{AccessChange, NewTerm, TermKeys, WriterName};
+use tidings_proto::caps::HEAD_EPOCHS_MAX;
+
 use super::*;
 
 fn floor(owner: &Owner) -> u64 {
@@ -55,4 +58,26 @@ fn a_publish_is_kept_until_so_many_brokers_hold_it_as_have_to() {
         owner.receipted(&broker.verifying_key(), &receipt.sign(&broker), &receipt).expect("kept");
         assert_eq!(leaving(&owner).len(), kept);
     }
+}
+
+/// A merge came when live entries took all places of epochs: the new one found none, and nothing could be signed any more, for ever.
+/// [P-5, P-17]
+#[test]
+fn where_live_entries_take_all_epochs_a_merge_makes_room_for_its_own() {
+    let mut owner = owner();
+    let one = Limits { publish_entries_max: 1, ..LIMITS };
+    for round in 0..HEAD_EPOCHS_MAX {
+        let access = Access::Change(AccessChange { rotate: round > 0, ..AccessChange::default() });
+        owner.try_sign(&Room::none(), access, at(0), |_, _| Ok(())).expect("signed");
+        written(&mut owner, &[put(&format!("/{round}"), "1")]);
+        owner.sign(&one, at(0)).expect("signed");
+    }
+    let how = NewTerm { writer: WriterName::Kept, keys: TermKeys::New { seen: owner.writer.current_epoch() } };
+    owner.writer.open_term(owner.seen, how, &mut clock::entropy().expect("randomness")).expect("opened");
+    assert!(!owner.writer.epoch_fits());
+    written(&mut owner, &[put("/waits", "1")]);
+    granted(&mut owner, NodeKey::from_seed([2; 32]).card());
+    assert!(!owner.writer.keys_are_due());
+    assert_eq!((unsigned(&owner), owner.writer.live_count()), (1, HEAD_EPOCHS_MAX as u64));
+    super::sealed::assert_is_what_the_head_signs(&super::sealed::snapshot(&owner));
 }
