@@ -14,6 +14,8 @@ mod follow_storage;
 mod home;
 #[path = "command/inspect.rs"]
 mod inspect;
+#[path = "command/owners/mod.rs"]
+mod owners;
 #[path = "command/reading.rs"]
 mod reading;
 #[path = "command/storage.rs"]

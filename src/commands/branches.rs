@@ -79,10 +79,14 @@ impl From<&Merge> for Merged {
 impl Merged {
     /// In words.
     pub(super) fn words(&self) -> String {
-        let Self { time, source, published, rescued, deleted, .. } = self;
-        let mut text = format!(
-            "merged at {time} with what {source} held: {published} published again, {rescued} kept for a decision, {deleted} deleted"
-        );
+        let Self { time, source, base, tail, published, rescued, deleted, .. } = self;
+        let mut text = match tail.number <= self.fork {
+            true => format!("rebuilt at {time} from what {source} held at head {}.{}", base.term, base.number),
+            false => format!("merged at {time} with what {source} held"),
+        };
+        if tail.number > self.fork || published + rescued + deleted > 0 {
+            text += &format!(": {published} published again, {rescued} kept for a decision, {deleted} deleted");
+        }
         if !self.removed.is_empty() {
             text += &format!("; access ended for {}", self.removed.join(", "));
         }

@@ -1,10 +1,10 @@
 //! `tidings brokers`: where the own queue is kept.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
-use tidings_client::{MoveError, Moved};
+use tidings_client::{BrokerState, BrokerStatus, MoveError};
 use tidings_proto::BrokerAddress;
 
 use super::status::Broker;
@@ -14,6 +14,11 @@ use crate::node::{Node, Reach, state_failure};
 
 /// Time for the readers' grants and the refill of a new broker, beyond `--timeout`.
 const REFILL: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether a new broker has everything.
+const LOOK: Duration = Duration::from_millis(20);
+/// Time for the readers' grants where the broker that is left does not answer anyway.
+const SILENT: Duration = Duration::from_secs(10);
 
 /// Show or change the brokers of the own queue; readers follow along
 #[derive(Debug, Args, Serialize, Deserialize)]
@@ -73,7 +78,7 @@ pub(crate) async fn run(globals: Globals, args: BrokersArgs) -> Result<(), Failu
 }
 
 async fn list(globals: &Globals, node: &Node) -> Result<(), Failure> {
-    node.connected().await?;
+    node.tried().await?;
     let brokers = node.publisher.status().map_err(state_failure)?.brokers;
     brokers.iter().map(Broker::from).try_for_each(|broker| globals.form().line(&broker, || broker.words()))
 }
@@ -89,8 +94,29 @@ async fn add(globals: &Globals, node: &Node, address: &str) -> Result<(), Failur
     node.home.keep_brokers(&brokers)?;
     let locator = node.home.locator(&brokers)?;
     node.publisher.set_brokers(brokers, locator, node.patience + REFILL).await.map_err(move_failure)?;
+    filled(node, &address).await?;
     let changed = Changed { result: "added", address: address.to_string(), informed: false };
     globals.form().line(&changed, || format!("added {}", changed.address))
+}
+
+/// Waits until a new broker has everything.
+async fn filled(node: &Node, address: &BrokerAddress) -> Result<(), Failure> {
+    use BrokerState::{Comparing, Connected, Connecting, Idle, Recovering, Transferring};
+    let deadline = Instant::now() + node.patience + REFILL;
+    loop {
+        let brokers = node.publisher.status().map_err(state_failure)?.brokers;
+        let Some(broker) = brokers.into_iter().find(|broker| broker.address == *address) else { return Ok(()) };
+        match broker.state {
+            Connected => return Ok(()),
+            Idle | Connecting | Comparing | Recovering | Transferring if Instant::now() < deadline => tokio::time::sleep(LOOK).await,
+            state => {
+                let error =
+                    format!("{}:{} is one of the brokers from now on, but {}: {}", address.host, address.port, state.words(), broker.error);
+                let action = "nothing is to be done if that passes: it is filled then; else `tidings brokers remove --force`";
+                return Err(Failure::new(error, action).effect(Effect::Done).exit(Exit::Unreachable));
+            }
+        }
+    }
 }
 
 async fn remove(globals: &Globals, node: &Node, address: &str, force: bool) -> Result<(), Failure> {
@@ -99,17 +125,34 @@ async fn remove(globals: &Globals, node: &Node, address: &str, force: bool) -> R
     let [gone] = gone.as_slice() else {
         return Err(Failure::new(format!("{address}: no broker is called so"), "see `tidings brokers ls`"));
     };
+    node.tried().await?;
+    let answers = node.publisher.status().map_err(state_failure)?.brokers.iter().any(|broker| broker.address == *gone && is_up(broker));
+    if !answers && !force {
+        return Err(silent(gone));
+    }
     let locator = node.home.locator(&stay)?;
-    let patience = node.patience + REFILL;
+    let patience = if answers { node.patience + REFILL } else { SILENT };
     let moved = match stay.is_empty() && force {
         true => node.publisher.leave_all_brokers(locator, patience).await,
         false => node.publisher.set_brokers(stay.clone(), locator, patience).await,
     };
     let moved = moved.map_err(move_failure)?;
     node.home.keep_brokers(&stay)?;
-    let changed = Changed { result: "removed", address: gone.to_string(), informed: moved.informed.contains(gone) };
+    // Of a broker that never had the queue nobody has to be sent on.
+    let informed = !moved.uninformed.contains(gone);
+    let changed = Changed { result: "removed", address: gone.to_string(), informed };
     globals.form().line(&changed, || format!("removed {}", changed.address))?;
-    if changed.informed || force { Ok(()) } else { Err(uninformed(gone, &moved)) }
+    if informed || force { Ok(()) } else { Err(uninformed(gone)) }
+}
+
+fn is_up(broker: &BrokerStatus) -> bool {
+    matches!(broker.state, BrokerState::Connected | BrokerState::Transferring)
+}
+
+/// It would go on showing an old queue to readers that ask only there.
+fn silent(gone: &BrokerAddress) -> Failure {
+    let action = "repeat when it answers, so that it can send readers on; or add --force if it is gone for good";
+    Failure::new(format!("{}:{} cannot be told that the queue leaves it", gone.host, gone.port), action).exit(Exit::Unreachable)
 }
 
 fn is_meant(broker: &BrokerAddress, text: &str) -> bool {
@@ -125,12 +168,9 @@ fn parse(text: &str) -> Result<BrokerAddress, Failure> {
     }
 }
 
-fn uninformed(gone: &BrokerAddress, moved: &Moved) -> Failure {
+fn uninformed(gone: &BrokerAddress) -> Failure {
     let error = format!("{gone} was left but did not take the closed head: readers that ask only there see an old queue");
-    let action = match moved.informed.len() {
-        0 => "nothing is to be done if it is gone for good; else add it again, and remove it when it answers",
-        _ => "add it again, and remove it when it answers",
-    };
+    let action = "nothing is to be done if it is gone for good; else add it again, and remove it when it answers";
     Failure::new(error, action).effect(Effect::Done).exit(Exit::Unreachable)
 }
 

@@ -38,7 +38,7 @@ struct Check {
 /// Prints every check; fails as the worst of them does.
 pub(crate) async fn run(globals: Globals, _: DoctorArgs) -> Result<(), Failure> {
     let node = Node::open(&globals, Reach::Online).await?;
-    node.connected().await?;
+    node.tried().await?;
     let checks = examine(&node).await;
     node.close().await;
     let checks = checks?;
@@ -69,10 +69,14 @@ fn brokers(node: &Node) -> Result<Vec<Check>, Failure> {
         return Ok(vec![Check::new("broker", "config.toml", false, "no broker is configured")]);
     }
     let check = |broker: &tidings_client::BrokerStatus| {
-        let ok = matches!(broker.state, BrokerState::Connected | BrokerState::Idle);
+        let ok = matches!(broker.state, BrokerState::Connected | BrokerState::Transferring | BrokerState::Idle);
         let detail =
             if broker.error.is_empty() { broker.state.words().to_owned() } else { format!("{}: {}", broker.state.words(), broker.error) };
-        let exit = if broker.state == BrokerState::Refused { Exit::Refused } else { Exit::Unreachable };
+        let exit = match broker.state {
+            BrokerState::Refused => Exit::Refused,
+            BrokerState::Conflict => Exit::Failed,
+            _ => Exit::Unreachable,
+        };
         Check { exit, ..Check::new("broker", &format!("{}:{}", broker.address.host, broker.address.port), ok, &detail) }
     };
     Ok(brokers.iter().map(check).collect())

@@ -2,7 +2,7 @@
 
 mod item;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use tidings_client::{Follow, Subscriber};
 use tidings_core::Mutation;
 use tidings_datastore::Value;
 
+use super::draft;
 use super::failures::datastore_failure;
 use super::followed::Freshness;
 use super::values;
@@ -128,6 +129,7 @@ impl Export<'_> {
     /// First what is here, then what comes in time; what does not come holds up nothing else.
     async fn write(&mut self, items: Vec<Item>) -> Result<(), Failure> {
         let deadline = Instant::now() + self.patience.unwrap_or_default();
+        items.iter().map(Item::folder).collect::<HashSet<_>>().into_iter().for_each(draft::sweep);
         let mut away = VecDeque::new();
         for item in items {
             match item.standing(&self.args.folder, self.args.force) {

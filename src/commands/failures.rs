@@ -35,6 +35,7 @@ pub(crate) fn write_failure(error: WriteError) -> Failure {
         WriteError::NotFound(_) => Failure::new(&error, "see `tidings ls` for what is there"),
         WriteError::TooLarge { .. } => Failure::new(&error, "split it over several records"),
         WriteError::ContentType(_) => Failure::usage(&error, "write one like text/plain"),
+        WriteError::Reserved(_) => Failure::usage(&error, "choose another path; for values below /.tidings/rescued see `tidings rescued`"),
         WriteError::State(state) => failed_state(state),
         WriteError::Closed => Failure::new("this node is about to end", "look with `tidings ls`, then repeat").effect(Effect::Unknown),
         _ => Failure::new(&error, "repeat"),

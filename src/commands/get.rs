@@ -75,6 +75,7 @@ async fn followed(
 
 fn show(globals: &Globals, record: Record, value: Value, to: Option<&Path>) -> Result<(), Failure> {
     let Some(file) = to else { return record.show(&globals.form(), value) };
+    draft::sweep(draft::folder_of(file));
     draft::place(value, file).map_err(|error| unwritable(file, &error))?;
     record.tell(&globals.form()).map_err(|failure| failure.effect(Effect::Done))
 }

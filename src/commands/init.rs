@@ -28,7 +28,8 @@ pub(crate) struct InitArgs {
     /// Seal the key under a passphrase that is asked for; TIDINGS_PASSPHRASE_FILE does so without asking
     #[arg(long)]
     passphrase: bool,
-    /// Make the node from a copy of its key file: everything it published is read back from the brokers and storages that are named
+    /// Make the node from a copy of its key file: everything it published is read back from the brokers and storages that are named. Whom
+    /// it followed is not kept there
     #[arg(long, value_name = "NODE.KEY", conflicts_with = "passphrase")]
     restore: Option<PathBuf>,
     /// In a home that stopped since another writer has its key: say that this one goes on, and merge what the other one published

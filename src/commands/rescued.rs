@@ -157,7 +157,8 @@ fn missing(id: &str) -> Failure {
 fn write_failure(error: WriteError) -> Failure {
     match &error {
         WriteError::Closed => Failure::new(&error, "see `tidings rescued ls`").effect(Effect::Unknown),
-        _ => Failure::new(&error, "see `tidings rescued ls`"),
+        WriteError::NoSuchValue => Failure::new(&error, "see `tidings rescued ls`"),
+        _ => super::failures::write_failure(error),
     }
 }
 

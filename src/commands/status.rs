@@ -54,6 +54,8 @@ struct Own {
     receipt: Option<Receipted>,
     storage: Storage,
     losses: Vec<Lost>,
+    /// Random name of this incarnation of the writer, in hex.
+    writer: String,
     conflict: Option<Conflicting>,
     /// Values that wait for a person.
     rescued: u64,
@@ -138,7 +140,7 @@ struct Unfetched {
 pub(crate) async fn run(globals: Globals, args: StatusArgs) -> Result<(), Failure> {
     let node = Node::open(&globals, if args.offline { Reach::Offline } else { Reach::Online }).await?;
     if !args.offline {
-        node.connected().await?;
+        node.tried().await?;
     }
     let shows = match args.offline {
         false => node.shelf.shown(&node.home, &node.publisher, SHOWN.min(node.patience)).await,
@@ -202,6 +204,7 @@ impl From<&OwnStatus> for Own {
             receipt,
             storage: Storage { addresses: Vec::new(), shows: None, behind: None, error: String::new() },
             losses: status.losses.iter().map(Lost::from).collect(),
+            writer: HEXLOWER.encode(&status.writer.0),
             conflict: status.conflict.as_ref().map(Conflicting::from),
             rescued: status.rescued,
             merged: status.merged.iter().map(Merged::from).collect(),
@@ -268,10 +271,16 @@ impl Own {
         lines.extend(self.losses.iter().map(Lost::words));
         lines.extend(self.merged.iter().map(Merged::words));
         if self.rescued > 0 {
-            lines.push(format!("{} rescued values wait for a decision: see `tidings rescued ls`", self.rescued));
+            lines.push(rescued_hint(self.rescued));
         }
         lines.join("\n")
     }
+}
+
+/// Values that wait for a person.
+pub(super) fn rescued_hint(count: u64) -> String {
+    let values = if count == 1 { "1 rescued value waits".to_owned() } else { format!("{count} rescued values wait") };
+    format!("{values} for a decision: see `tidings rescued ls`")
 }
 
 impl Storage {

@@ -4,6 +4,7 @@
 
 mod children; // processes
 mod damage; // a flipped byte
+mod moves; // to another broker, and back from nothing
 mod paragraphs; // what is published
 mod revocation; // x goes
 mod secrecy; // a look for clear text

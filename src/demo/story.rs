@@ -8,7 +8,7 @@ use super::children::{Printed, Running, Stage, argument, failed};
 use super::teller::{Step, Teller};
 use super::view::{self, View};
 use super::workload::{self, MUTATIONS, RECORDS};
-use super::{damage, paragraphs, revocation, storage};
+use super::{damage, moves, paragraphs, revocation, storage};
 use crate::failure::Failure;
 
 /// Plays everything.
@@ -29,14 +29,20 @@ pub(super) fn play(stage: &Stage, teller: &Teller) -> Result<(), Failure> {
     all_see_the_same(stage, teller)?;
     revocation::play(stage, teller, &x)?;
     x.interrupt()?;
+    moves::play(stage, teller, &address)?;
     storage::search(stage, teller, &sources)?;
     damage::play(stage, teller, &broker, host(&address))
 }
 
 /// Begins a broker; it has printed its two lines.
 pub(super) fn start_broker(stage: &Stage, listen: &str) -> Result<(Running, String), Failure> {
-    let data = stage.path("broker");
-    let broker = stage.begin("broker", &["broker", "--data", argument(&data)?, "--listen", listen])?;
+    begin_broker(stage, "broker", listen)
+}
+
+/// The same with a folder and a log of that name.
+pub(super) fn begin_broker(stage: &Stage, name: &str, listen: &str) -> Result<(Running, String), Failure> {
+    let data = stage.path(name);
+    let broker = stage.begin(name, &["broker", "--data", argument(&data)?, "--listen", listen])?;
     let (listening, address) = (broker.line()?, broker.line()?);
     check(listening.starts_with("listening on 127.0.0.1:") && address.starts_with("tidings://"), "broker", "it printed something else")?;
     Ok((broker, address))
@@ -224,7 +230,7 @@ fn told_catch_up(teller: &Teller, who: &str, what: &str, caught_up: &Value, took
 }
 
 /// `host:port` of an address.
-fn host(address: &str) -> &str {
+pub(super) fn host(address: &str) -> &str {
     address.trim_start_matches("tidings://").split('?').next().unwrap_or_default()
 }
 

@@ -6,9 +6,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
+use crate::whole_file;
 
 /// How often a held lock is tried again.
 pub(crate) const RETRY: Duration = Duration::from_millis(20);
+
+/// More than any pid with its line end.
+const TEXT_BYTES_MAX: u64 = 32;
 
 /// The lock on a home. The system releases it when the process ends, however it ends.
 #[derive(Debug)]
@@ -49,7 +53,8 @@ impl Lock {
     /// The failure that another process holds it, with its pid.
     pub(crate) fn held(folder: &Path) -> Failure {
         // The owner may be between taking the lock and writing its pid.
-        let pid = std::fs::read_to_string(folder.join("lock")).ok().and_then(|text| text.trim().parse::<u32>().ok());
+        let text = whole_file::read_text(&folder.join("lock"), TEXT_BYTES_MAX).ok();
+        let pid = text.and_then(|text| text.trim().parse::<u32>().ok());
         let owner = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
         Failure::new(format!("{owner} is using {}", folder.display()), "end it, or repeat with a longer --timeout")
     }
@@ -75,6 +80,16 @@ mod tests {
         let _first = Lock::take(folder.path(), Duration::ZERO).expect("nobody holds it");
         let second = Lock::take(folder.path(), Duration::ZERO).expect_err("the first holds it");
         assert!(second.error.contains(&format!("process {}", std::process::id())), "{}", second.error);
+    }
+
+    /// The text of a held lock was once read whole, whatever its length.
+    #[test]
+    fn a_lock_with_a_long_text_names_nobody() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let _first = Lock::take(folder.path(), Duration::ZERO).expect("nobody holds it");
+        std::fs::write(folder.path().join("lock"), format!("{:>100}", 7)).expect("written");
+        let second = Lock::take(folder.path(), Duration::ZERO).expect_err("the first holds it");
+        assert!(second.error.starts_with("another process is using"), "{}", second.error);
     }
 
     #[test]

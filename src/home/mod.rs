@@ -59,8 +59,11 @@ impl Home {
     pub(crate) fn create(folder: &Path, config: Config, prompt: Passphrase, patience: Duration) -> Result<Self, Failure> {
         let (lock, settings) = prepare(folder, &config, patience)?;
         vacant(folder)?;
+        unclaimed(&settings, &config)?;
         file::write_new(&settings, config.text().as_bytes()).map_err(|error| unwritable(&settings, &error))?;
-        let key = Arc::new(key::create(&key_path(folder), prompt)?);
+        // Without a key they would stand in the way of other ones: two passphrases that differ are no reason for that.
+        let key = key::create(&key_path(folder), prompt).inspect_err(|_| drop(std::fs::remove_file(&settings)));
+        let key = Arc::new(key?);
         Ok(Self { folder: folder.to_owned(), key, config, _lock: lock })
     }
 
@@ -76,6 +79,9 @@ impl Home {
         let goes_on = mark.exists() && there.exists() && key::read(&there)?.verifying_key() == found.verifying_key();
         if !goes_on {
             vacant(folder)?;
+        }
+        if !mark.exists() {
+            unclaimed(&settings, &config)?;
         }
         for (path, bytes) in [(&settings, config.text().into_bytes()), (&mark, Vec::new())] {
             file::write_new(path, &bytes).map_err(|error| unwritable(path, &error))?;
@@ -213,6 +219,16 @@ fn vacant(folder: &Path) -> Result<(), Failure> {
         return Err(Failure::new(error, "put its node.key back from a backup, or choose another folder with --home"));
     }
     Ok(())
+}
+
+/// Nobody wrote other settings into a folder in which no node is: they may be all that is left of one, or a mistake in the folder's name.
+/// The same ones are of an `init` that was interrupted.
+fn unclaimed(settings: &Path, config: &Config) -> Result<(), Failure> {
+    if settings.symlink_metadata().is_err() || Config::read(settings).is_ok_and(|found| found.text() == config.text()) {
+        return Ok(());
+    }
+    let error = format!("{} is there already, and no node is in its folder", settings.display());
+    Err(Failure::new(error, "put its node.key back from a backup, remove the file, or choose another folder with --home"))
 }
 
 fn key_path(folder: &Path) -> PathBuf {

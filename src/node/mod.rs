@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidings_client::connection::ConnectOptions;
-use tidings_client::{Dial, Endpoint, Follow, Network, Nowhere, Publisher, PublisherConfig, State, StateError, Subscriber};
+use tidings_client::{Compared, Dial, Endpoint, Follow, Network, Nowhere, Publisher, PublisherConfig, State, StateError, Subscriber};
+use tidings_datastore::channel::StorageArchive;
 use tidings_datastore::{Datastore, DatastoreConfig};
 
 use crate::args::Globals;
@@ -167,6 +168,17 @@ impl Node {
     pub(crate) async fn connected(&self) -> Result<bool, Failure> {
         outbox::connected(&self.publisher, DELIVER.min(self.patience)).await
     }
+
+    /// Waits until each broker takes publishes or was tried.
+    pub(crate) async fn tried(&self) -> Result<(), Failure> {
+        outbox::tried(&self.publisher, DELIVER.min(self.patience)).await
+    }
+
+    /// Waits until the own queue was compared with everything that answers, and what was found there is merged. What did not answer
+    /// is named. [P-5]
+    pub(crate) async fn compared(&self) -> Result<Compared, Failure> {
+        outbox::compared(&self.publisher, self.patience).await
+    }
 }
 
 impl Deref for Node {
@@ -187,6 +199,9 @@ impl Running {
         let mut config = PublisherConfig::new(Arc::clone(&dial), brokers);
         config.receipts = home.config.receipts.unwrap_or(1).max(1);
         config.restoring = home.is_restoring();
+        if reach != Reach::Offline {
+            config.archive = Some(Arc::new(StorageArchive::new(Arc::clone(&storages.driver), &home.key.default_queue())));
+        }
         config.pulse_every = (reach == Reach::Standing).then_some(PULSE);
         config.locator = locator;
         let publisher = Publisher::open(state.clone(), Arc::clone(&home.key), config).map_err(failures::publisher_failure)?;

@@ -2,14 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use tidings_client::{BrokerState, OwnStatus, Publisher};
+use tidings_client::{BrokerState, BrokerStatus, Compared, Conflict, OwnStatus, Publisher};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Effect, Exit, Failure};
 
 /// How often the brokers' states are looked at.
 const LOOK: Duration = Duration::from_millis(100);
 /// How often a connection on its way is looked at.
 const GLANCE: Duration = Duration::from_millis(10);
+/// How long nothing may happen any more before brokers that do not answer are waited for no longer.
+const QUIET: Duration = Duration::from_millis(500);
 /// Looks in a row at which every broker refuses before that counts as an answer: a broker that drains refuses for a moment.
 const REFUSALS: u32 = 10;
 
@@ -25,27 +27,75 @@ pub(super) async fn wait<T>(publisher: &Publisher, patience: Duration, work: imp
         }
         let status = publisher.status().map_err(super::state_failure)?;
         refusals = if status.brokers.iter().all(|broker| is_refusal(broker.state)) { refusals + 1 } else { 0 };
+        if let Some(found) = &status.conflict {
+            return Err(conflict(found));
+        }
         if status.brokers.is_empty() || refusals >= REFUSALS || Instant::now() >= deadline {
             return Err(saved(&status));
         }
     }
 }
 
-/// Waits until a broker takes publishes, or `patience` is over, or each was tried and none does. Whether one does.
+/// Waits until a broker takes publishes, or each was tried and none does, or `patience` is over. Whether one does.
 pub(super) async fn connected(publisher: &Publisher, patience: Duration) -> Result<bool, Failure> {
     let deadline = Instant::now() + patience;
     loop {
-        let brokers = publisher.status().map_err(super::state_failure)?.brokers;
-        if brokers.iter().any(|broker| broker.state == BrokerState::Connected) {
-            return Ok(true);
-        }
-        use BrokerState::{Comparing, Connecting, Idle, Recovering, Transferring};
-        let tried = brokers.iter().all(|broker| !matches!(broker.state, Idle | Connecting | Comparing | Recovering | Transferring));
-        if tried || Instant::now() >= deadline {
-            return Ok(false);
+        let status = publisher.status().map_err(super::state_failure)?;
+        let connected = status.brokers.iter().any(|broker| broker.state == BrokerState::Connected);
+        if connected || all_tried(&status) || Instant::now() >= deadline {
+            return Ok(connected);
         }
         tokio::time::sleep(GLANCE).await;
     }
+}
+
+/// Waits until each broker takes publishes or was tried, or `patience` is over.
+pub(super) async fn tried(publisher: &Publisher, patience: Duration) -> Result<(), Failure> {
+    let deadline = Instant::now() + patience;
+    while !all_tried(&publisher.status().map_err(super::state_failure)?) && Instant::now() < deadline {
+        tokio::time::sleep(GLANCE).await;
+    }
+    Ok(())
+}
+
+/// Waits until everything that is configured was compared with or does not answer, or something keeps this node from signing, or
+/// `patience` is over. [P-5]
+pub(super) async fn compared(publisher: &Publisher, patience: Duration) -> Result<Compared, Failure> {
+    let (began, mut quiet) = (Instant::now(), Instant::now());
+    loop {
+        let compared = publisher.compared(LOOK).await;
+        let tried = all_tried(&publisher.status().map_err(super::state_failure)?);
+        if !tried {
+            quiet = Instant::now();
+        }
+        // A broker that was read back from is compared with anew a moment later.
+        let longest = if compared.archive_missing { super::DELIVER } else { QUIET };
+        let done = tried && (compared.is_whole() || quiet.elapsed() >= longest);
+        if done || compared.conflict.is_some() || began.elapsed() >= patience {
+            return Ok(compared);
+        }
+        tokio::time::sleep(GLANCE).await;
+    }
+}
+
+/// A broker that is tried once more keeps its last error.
+fn all_tried(status: &OwnStatus) -> bool {
+    use BrokerState::{Comparing, Connecting, Idle, Recovering};
+    let tried = |broker: &BrokerStatus| match broker.state {
+        Idle | Comparing | Recovering => false,
+        Connecting => !broker.error.is_empty(),
+        _ => true,
+    };
+    status.brokers.iter().all(tried)
+}
+
+/// Another writer has the key of this node. [P-4]
+pub(crate) fn conflict(conflict: &Conflict) -> Failure {
+    let Conflict { broker, rank, .. } = conflict;
+    let error = format!("{broker} stands at head {rank} of another writer with this key, or of a state that was lost here");
+    let action = "do not repeat; nothing is published before you decide: end the other one, then run `tidings init --take-over` where it is \
+                  to go on; nothing of either is lost";
+    Failure::new(error, action).effect(Effect::Done)
 }
 
 /// Why what was written is saved, but not receipted.

@@ -6,7 +6,7 @@ use crate::world::{Done, Running, World, json};
 
 /// Names, addresses and times differ between two worlds; what a delta carried depends on when it was asked for, and when a tombstone
 /// is purged on when its readers were heard of.
-const DIFFERENT: [&str; 26] = [
+const DIFFERENT: [&str; 27] = [
     "address",
     "about",
     "acknowledged",
@@ -30,6 +30,7 @@ const DIFFERENT: [&str; 26] = [
     "since",
     "storage",
     "unreceipted",
+    "writer",
     "written",
     "evidence",
     "action",

@@ -150,6 +150,22 @@ fn storages_that_were_named_are_kept_in_the_settings_and_used() {
     assert_eq!(status["own"]["storage"]["addresses"], serde_json::json!(places));
 }
 
+/// `init` once wrote over the settings of a folder whose key was missing, or was never there.
+#[test]
+fn settings_in_a_folder_without_a_key_are_not_written_over() {
+    let world = World::new();
+    let settings = world.path("alice/config.toml");
+    fs::create_dir(world.path("alice")).expect("a folder");
+    fs::write(&settings, "brokers = []\nstorage = [\"file:///somewhere\"]\n").expect("the folder is writable");
+    let before = fs::read(&settings).expect("the settings are there");
+    let done = world.run("alice", &["init"]);
+    assert_eq!((done.exit_and_effect(), done.error().contains("config.toml")), (failed("none"), true), "{}", done.err);
+    assert_eq!((fs::read(&settings).expect("the settings are there"), world.path("alice/node.key").exists()), (before, false));
+    // What an interrupted `init` left is no reason to refuse the same one.
+    fs::write(&settings, "brokers = []\nstorage = []\n").expect("the folder is writable");
+    world.ok("alice", &["init"]);
+}
+
 #[test]
 fn an_unknown_key_in_the_settings_is_an_error_that_names_its_line() {
     let world = World::new();

@@ -59,6 +59,13 @@ impl World {
         self.path(name).to_string_lossy().into_owned()
     }
 
+    /// Puts a copy of a folder in the place of another one, with all times and rights.
+    pub(crate) fn copy(&self, from: &str, to: &str) {
+        let _ = std::fs::remove_dir_all(self.path(to));
+        let copied = Command::new("cp").arg("-a").arg(self.path(from)).arg(self.path(to)).status().expect("a shell");
+        assert!(copied.success());
+    }
+
     /// A command of a node, not yet run.
     pub(crate) fn command(&self, node: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
@@ -101,7 +108,12 @@ impl World {
 
     /// Begins a broker; `more` are its further arguments.
     pub(crate) fn broker(&self, listen: &str, more: &[&str]) -> Broker {
-        let data = self.path("broker").to_string_lossy().into_owned();
+        self.broker_in("broker", listen, more)
+    }
+
+    /// The same with another folder of data.
+    pub(crate) fn broker_in(&self, data: &str, listen: &str, more: &[&str]) -> Broker {
+        let data = self.path(data).to_string_lossy().into_owned();
         let mut process = self.begin("nobody", &[&["broker", "--data", &data, "--listen", listen], more].concat());
         assert!(process.line().starts_with("listening on 127.0.0.1:"));
         let address = process.line();

@@ -26,7 +26,7 @@ const IMPURE: &[&str] = &[
 
 /// Outside crates (as code names them) with the only places that may name them.
 const HOMES: [(&[&str], &[&str]); 10] = [
-    (&["quinn", "quinn_proto"], &["broker/src/server", "broker/tests/server", "client/src/connection"]),
+    (&["quinn", "quinn_proto"], &["broker/src/server", "broker/tests/server", "client/src/connection", "client/tests/hostile"]),
     (&["rocksdb"], &["broker/src/store/rocksdb"]),
     (&["redb"], &["client/src/"]),
     (&["prost", "prost_build", "protox"], &["proto/"]),

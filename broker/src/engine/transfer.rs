@@ -17,7 +17,7 @@ use tidings_core::entry::Entry;
 use tidings_core::grant::attachment_hash;
 use tidings_core::{Frontier, Head, NodeIndex, Object, QueueDescriptor, SignedHead};
 use tidings_proto::frames::Transfer;
-use tidings_proto::{ContentHash, Epoch, Offset, QueueId, Refusal, RefusalCode, Term, caps};
+use tidings_proto::{ContentHash, Epoch, HeadHash, Offset, QueueId, Refusal, RefusalCode, Term, caps};
 
 use super::lookup::{Found, Lookups};
 use super::publish::undecodable;
@@ -125,6 +125,11 @@ impl TransferCheck {
         };
         let (before, own) = read().map_err(|error| super::refusal_of(&error))?;
         Ok(Self::begin(descriptor, before, own, live_bytes_max))
+    }
+
+    /// The head that stood when it began; the start of a queue that is new here.
+    pub fn standing(&self) -> HeadHash {
+        self.before.cursor().head
     }
 
     /// The queue it is for.

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use tidings_core::{DecodeError, Object, QueueDescriptor};
+use tidings_core::{Cursor, DecodeError, Object, QueueDescriptor, SignedHead};
 use tidings_proto::caps::FRAME_BYTES_MAX;
 use tidings_proto::frames::{Open, Readers};
 use tidings_proto::{QueueId, Refusal, RefusalCode, Reply, Request};
@@ -24,7 +24,7 @@ use super::intake::{Intake, Job};
 use super::quic::Trust;
 use super::recover::{PART_WAIT, Parts};
 use super::shared::{Shared, drained};
-use super::transfer::{Incoming, Part, Place};
+use super::transfer::{Incoming, Part, Place, Told};
 use crate::commit::{CommitJob, Work};
 use crate::engine::{Receipted, check, refusal_of};
 
@@ -54,7 +54,8 @@ pub(super) async fn run(peer: Arc<Peer>, open: Open, mut requests: Requests, mut
             requests.allow(FRAME_BYTES_MAX, peer.budget.hold());
             peer.trust(Trust::Known);
             if replies.send(&standing).await.is_ok() {
-                serve(peer.shared.clone(), Arc::new(descriptor), requests, replies).await;
+                let told = told(&descriptor, &standing);
+                serve(peer.shared.clone(), Arc::new(descriptor), told, requests, replies).await;
             }
         }
         Err(refusal) => replies.end(Ended::Refused(refusal)).await,
@@ -79,9 +80,18 @@ fn unreadable(error: &DecodeError) -> Refusal {
     Refusal::new(code, format!("queue descriptor: {error}"))
 }
 
-async fn serve(shared: Arc<Shared>, descriptor: Arc<QueueDescriptor>, mut requests: Requests, mut replies: Replies) {
+/// The head that the owner is told of at the beginning.
+fn told(descriptor: &QueueDescriptor, standing: &Reply) -> Told {
+    let head = match standing {
+        Reply::Standing(head) => SignedHead::parse(head.clone()).ok().map(|head| head.hash()),
+        _ => None,
+    };
+    Told::new(head.unwrap_or_else(|| Cursor::start(&descriptor.id()).head))
+}
+
+async fn serve(shared: Arc<Shared>, descriptor: Arc<QueueDescriptor>, told: Told, mut requests: Requests, mut replies: Replies) {
     let mut draining = shared.draining.clone();
-    let incoming = Arc::new(Mutex::new(Incoming::default()));
+    let incoming = Arc::new(Mutex::new((Incoming::default(), told)));
     let mut intake = Intake::default();
     let mut checking: Option<Batch> = None;
     let mut answers: VecDeque<Answer> = VecDeque::new();
@@ -143,7 +153,7 @@ async fn take_pulse(shared: &Shared, descriptor: &QueueDescriptor, pulse: &Bytes
 async fn submit(
     shared: Arc<Shared>,
     descriptor: Arc<QueueDescriptor>,
-    incoming: Arc<Mutex<Incoming>>,
+    incoming: Arc<Mutex<(Incoming, Told)>>,
     batch: Vec<Job>,
 ) -> Vec<Option<Answer>> {
     let admitted = shared.admit(descriptor.signing_key).await;
@@ -153,7 +163,8 @@ async fn submit(
     let judge = move || {
         // A check that panicked took its transfer with it.
         let mut incoming = incoming.lock().unwrap_or_else(PoisonError::into_inner);
-        batch.into_iter().map(|job| judge(&broker, &descriptor, &admitted, &mut incoming, job)).collect::<Vec<_>>()
+        let (incoming, told) = &mut *incoming;
+        batch.into_iter().map(|job| judge(&broker, &descriptor, &admitted, (&mut *incoming, &mut *told), job)).collect::<Vec<_>>()
     };
     let Ok(judged) = tokio::task::spawn_blocking(judge).await else {
         let refusal = Refusal::new(RefusalCode::Unavailable, "the check did not end; nothing changed");
@@ -172,18 +183,30 @@ async fn submit(
     answers
 }
 
-fn judge(shared: &Shared, descriptor: &QueueDescriptor, admitted: &Result<(), Refusal>, incoming: &mut Incoming, job: Job) -> Judged {
+fn judge(
+    shared: &Shared,
+    descriptor: &QueueDescriptor,
+    admitted: &Result<(), Refusal>,
+    (incoming, told): (&mut Incoming, &mut Told),
+    job: Job,
+) -> Judged {
     match job {
         Job::Publish(publish, held) => match admitted.clone().and_then(|()| check(descriptor, *publish)) {
-            Ok(checked) => Judged::Commit(checked.into(), held, None),
+            Ok(checked) => {
+                told.add(checked.head().hash());
+                Judged::Commit(checked.into(), held, None)
+            }
             Err(refusal) => Judged::Refused(refusal),
         },
         Job::AskReaders => Judged::AskReaders,
         Job::Recover => Judged::Recover,
-        Job::Part(part, _held) => match incoming.take(&shared.transfers, &*shared.store, descriptor, admitted, *part) {
+        Job::Part(part, _held) => match incoming.take(&shared.transfers, &*shared.store, descriptor, admitted, told, *part) {
             Part::Silent => Judged::Silent,
             Part::Refused(refusal) => Judged::Refused(refusal),
-            Part::Whole(adoption, place) => Judged::Commit(Work::Adopt(adoption), None, Some(place)),
+            Part::Whole(adoption, place) => {
+                told.add(adoption.head());
+                Judged::Commit(Work::Adopt(adoption), None, Some(place))
+            }
         },
         Job::Refuse(refusal) => Judged::Refused(refusal),
     }

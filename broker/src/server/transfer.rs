@@ -1,10 +1,12 @@
 //! A transfer on its way: parts are staged as they come, the last one gives the step to commit. [P-10]
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tidings_core::QueueDescriptor;
+use tidings_proto::caps::PUBLISHES_IN_FLIGHT_MAX;
 use tidings_proto::frames::Transfer;
-use tidings_proto::{Refusal, RefusalCode};
+use tidings_proto::{HeadHash, Refusal, RefusalCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::engine::{Adoption, LastPart, Overlay, TransferCheck, refusal_of};
@@ -28,6 +30,38 @@ pub(super) enum Incoming {
     Running(Box<TransferCheck>, Place),
     /// It was refused; what still comes of it is dropped.
     Refused,
+}
+
+/// Heads that the owner at the other end of a stream knows of: the one it was told, and its own ones.
+#[derive(Debug)]
+pub(super) struct Told {
+    heads: VecDeque<HeadHash>,
+}
+
+impl Told {
+    /// At the beginning of a stream.
+    pub(super) fn new(standing: HeadHash) -> Self {
+        Self { heads: VecDeque::from([standing]) }
+    }
+
+    /// The owner sent this one.
+    pub(super) fn add(&mut self, head: HeadHash) {
+        if self.heads.len() > PUBLISHES_IN_FLIGHT_MAX as usize {
+            self.heads.pop_front();
+        }
+        self.heads.push_back(head);
+    }
+
+    /// A branch may be replaced only by an owner that saw all of it: another home of the same key may have published since this stream
+    /// was told, and what was receipted to that one would be in no merge. [P-10]
+    fn allows(&self, standing: &HeadHash) -> Result<(), Refusal> {
+        match self.heads.contains(standing) {
+            true => Ok(()),
+            false => {
+                Err(Refusal::new(RefusalCode::Conflict, "the queue went on since this stream was told; open another one, and compare"))
+            }
+        }
+    }
 }
 
 /// What became of a part.
@@ -56,12 +90,13 @@ impl Incoming {
         store: &dyn Store,
         descriptor: &QueueDescriptor,
         admitted: &Result<(), Refusal>,
+        told: &Told,
         part: Transfer,
     ) -> Part {
         let last = !part.head.is_empty();
         let (check, place) = match std::mem::take(self) {
             Self::Running(check, place) => (check, place),
-            Self::None => match admitted.clone().and_then(|()| begin(transfers, store, descriptor)) {
+            Self::None => match admitted.clone().and_then(|()| begin(transfers, store, descriptor, told)) {
                 Ok(begun) => begun,
                 Err(refusal) => return self.refused(refusal, last),
             },
@@ -95,10 +130,16 @@ enum Step {
     Whole(Box<Adoption>),
 }
 
-fn begin(transfers: &Transfers, store: &dyn Store, descriptor: &QueueDescriptor) -> Result<(Box<TransferCheck>, Place), Refusal> {
+fn begin(
+    transfers: &Transfers,
+    store: &dyn Store,
+    descriptor: &QueueDescriptor,
+    told: &Told,
+) -> Result<(Box<TransferCheck>, Place), Refusal> {
     let place = transfers.places.clone().try_acquire_owned();
     let place = place.map_err(|_| Refusal::new(RefusalCode::Busy, "another transfer is on its way; nothing changed, repeat later"))?;
     let check = TransferCheck::open(descriptor.clone(), store, transfers.live_bytes_max)?;
+    told.allows(&check.standing())?;
     Ok((Box::new(check), place))
 }
 
@@ -127,7 +168,8 @@ mod tests {
         if last {
             part.head = owner.sign(puts(&[1])).publish().head;
         }
-        match incoming.take(transfers, &store, owner.descriptor(), &admitted, part) {
+        let told = Told::new(tidings_core::Cursor::start(&owner.descriptor().id()).head);
+        match incoming.take(transfers, &store, owner.descriptor(), &admitted, &told, part) {
             Part::Refused(refusal) => Some(refusal.code),
             Part::Silent => None,
             Part::Whole(..) => panic!("nothing here is a whole transfer"),

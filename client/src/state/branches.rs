@@ -1,5 +1,7 @@
 //! Other branches of the own queue: whose heads are known, who was a reader when, what was merged. [P-4, P-5]
 
+use std::collections::HashSet;
+
 use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 use tidings_core::head::WriterId;
 use tidings_core::writer::Writer;
@@ -18,6 +20,8 @@ const TEXT_BYTES_MAX: usize = 1_024;
 
 /// Readers that the first publish of the new term removes.
 const REMOVALS: &str = "merge-removals";
+/// Number of the head at which the state was last rebuilt.
+const REBUILT: &str = "rebuilt-at";
 
 /// When somebody was a reader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,6 +103,14 @@ impl OwnView<'_> {
         Ok(Some(keys.iter().map(|key| Pseudonym::new(*key)).collect()))
     }
 
+    /// Number of the head at which the state was last rebuilt; 0 if it never was.
+    pub(crate) fn rebuilt(&self) -> Result<HeadNumber, StateError> {
+        let table = self.0.open_table(tables::SETTINGS)?;
+        let Some(row) = table.get(REBUILT)? else { return Ok(HeadNumber::ZERO) };
+        let number = row.value().try_into().map_err(|_| StateError::Damaged("where the state was rebuilt".into()))?;
+        Ok(HeadNumber::new(u64::from_be_bytes(number)))
+    }
+
     /// What merges came to, oldest first.
     pub(crate) fn merges(&self) -> Result<Vec<MergeRow>, StateError> {
         let table = self.0.open_table(tables::MERGES)?;
@@ -142,8 +154,18 @@ impl OwnStep<'_> {
 
     /// The first publish of the new term is due, and removes these readers.
     pub(crate) fn put_removals(&self, readers: &[Pseudonym]) -> Result<(), StateError> {
-        let keys: Vec<u8> = readers.iter().flat_map(|key| *key.bytes()).collect();
-        self.0.open_table(tables::SETTINGS)?.insert(REMOVALS, keys.as_slice())?;
+        let mut table = self.0.open_table(tables::SETTINGS)?;
+        // What an earlier merge owes is still owed: a second one before the first publish of the term must not undo a revocation.
+        let mut keys = table.get(REMOVALS)?.map(|row| row.value().to_vec()).unwrap_or_default();
+        let known: HashSet<[u8; 32]> = keys.as_chunks::<32>().0.iter().copied().collect();
+        keys.extend(readers.iter().filter(|reader| !known.contains(reader.bytes())).flat_map(|reader| *reader.bytes()));
+        table.insert(REMOVALS, keys.as_slice())?;
+        Ok(())
+    }
+
+    /// The state was rebuilt at head `number`: whose access ended before that, it does not know.
+    pub(crate) fn put_rebuilt(&self, number: HeadNumber) -> Result<(), StateError> {
+        self.0.open_table(tables::SETTINGS)?.insert(REBUILT, number.value().to_be_bytes().as_slice())?;
         Ok(())
     }
 

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidings_core::Object;
 use tidings_proto::Timestamp;
 
+use super::before::head_object;
 use super::error::ChannelError;
 use super::rows::Rows;
 use super::write::names;
@@ -18,8 +20,16 @@ pub(super) async fn collect(rows: &Rows, storage: &Arc<dyn Driver>, grace: Durat
     let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
     let Some(until) = now.value().checked_sub(grace).map(Timestamp::new) else { return Ok(0) };
     let waiting = rows.garbage(until)?;
+    if waiting.is_empty() {
+        return Ok(0);
+    }
+    let Some(written) = rows.written()? else { return Ok(0) };
+    // Another home of this owner may show its own head object, and name what waits here.
+    if head_object(storage, &written.head.head().queue).await?.is_none_or(|found| *found != *written.encode()) {
+        return Ok(0);
+    }
     // The same content gives the same name: what went may be shown again.
-    let shown = rows.written()?.map(|head| names(&head)).unwrap_or_default();
+    let shown = names(&written);
     let mut removed = 0;
     for garbage in waiting.iter().filter(|garbage| !shown.contains(&garbage.name)) {
         storage.remove(&garbage.name).await?;

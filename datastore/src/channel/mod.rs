@@ -2,6 +2,7 @@
 
 mod ancestry; // proofs out of the history
 mod archive; // what an owner goes on from
+mod before; // what the storage shows before a write
 mod dial; // a connection to storage
 mod error;
 mod garbage; // what waits to be removed

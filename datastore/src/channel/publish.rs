@@ -3,17 +3,20 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use tidings_client::{OwnMark, Publisher, SnapshotError, State};
+use tidings_core::Object;
 use tidings_proto::{HeadRank, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+use super::before::{Before, head_object};
 use super::error::ChannelError;
 use super::garbage::collect;
 use super::rows::Rows;
-use super::write::{names, write};
-use crate::storage::{Driver, StorageError};
+use super::write::write;
+use crate::storage::Driver;
 
 /// How long one attempt waits for the receipt of what is signed; nothing is signed meanwhile.
 const RECEIPT_WAIT: Duration = Duration::from_secs(5);
@@ -89,6 +92,7 @@ impl Channel {
             status: status_sender,
             dirty: None,
             last: None,
+            attempted: None,
             retry: None,
             unreceipted: false,
             delay: DELAY_MIN,
@@ -139,6 +143,8 @@ struct Task {
     dirty: Option<Instant>,
     /// The last attempt.
     last: Option<Instant>,
+    /// A head object that the storage may show although it did not say so.
+    attempted: Option<Bytes>,
     /// Not before this.
     retry: Option<Instant>,
     /// The last attempt met a head without a receipt: the receipt ends the delay.
@@ -172,18 +178,14 @@ impl Task {
         }
     }
 
-    /// What is in the storage by the rows, if the storage is still the one they speak of.
+    /// What is in the storage by the rows, if the storage still shows it.
     async fn recall(&mut self) -> Result<(), ChannelError> {
         let Some(written) = self.rows.written()? else { return Ok(()) };
-        let name = super::names::head_name(&written.head.head().queue);
-        match self.storage.read(&name, tidings_proto::caps::STORAGE_HEAD_BYTES_MAX as u64).await {
-            Err(StorageError::Missing) => Ok(self.rows.forget(&names(&written))?),
-            // Whether it can be read shows at the first attempt.
-            _ => {
-                self.status.send_modify(|status| status.written = written.head.rank());
-                Ok(())
-            }
+        let found = head_object(&self.storage, &written.head.head().queue).await?;
+        if found.is_some_and(|found| *found == *written.encode()) {
+            self.status.send_modify(|status| status.written = written.head.rank());
         }
+        Ok(())
     }
 
     /// Notices that there is something to write. The first time there always is: where there is no broker, asking for a snapshot is
@@ -234,7 +236,9 @@ impl Task {
         if snapshot.head().rank() <= self.status.borrow().written {
             return Ok(());
         }
-        let written = write(&self.rows, &self.storage, Arc::new(snapshot), now()).await?;
+        let before = Before::look(&self.publisher, &self.rows, &self.storage, &snapshot, self.attempted.as_ref()).await?;
+        let written = write(&self.rows, &self.storage, Arc::new(snapshot), before, &mut self.attempted, now()).await?;
+        self.attempted = None;
         self.status.send_modify(|status| {
             status.written = written.head.head.rank();
             status.heads += 1;

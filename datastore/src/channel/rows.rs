@@ -48,13 +48,6 @@ impl Rows {
         Ok(row.map(|row| StorageHead::decode(&row)).transpose()?)
     }
 
-    /// The storage does not show what was written: the next head is written whole. Its parts may be there all the same.
-    pub(super) fn forget(&self, parts: &BTreeSet<Name>) -> Result<(), StateError> {
-        let pending = parts.iter().map(|name| Row::put(PENDING, self.key(name.as_str().as_bytes()), Vec::new()));
-        let rows: Vec<_> = pending.chain([Row::remove(WRITTEN, self.prefix.clone())]).collect();
-        self.state.put_rows(&rows)
-    }
-
     /// These parts may be created from now on.
     pub(super) fn expect(&self, names: &[Name]) -> Result<(), StateError> {
         let rows: Vec<_> = names.iter().map(|name| Row::put(PENDING, self.key(name.as_str().as_bytes()), Vec::new())).collect();
@@ -62,7 +55,7 @@ impl Rows {
     }
 
     /// `head` is shown; `gone` were shown before. Parts that were created on the way and are not in `shown` wait for their removal.
-    pub(super) fn shown(&self, head: &StorageHead, shown: &BTreeSet<Name>, gone: &[Name], now: Timestamp) -> Result<(), StateError> {
+    pub(super) fn shown(&self, head: &StorageHead, shown: &BTreeSet<Name>, gone: &BTreeSet<Name>, now: Timestamp) -> Result<(), StateError> {
         let mut rows = vec![Row::put(WRITTEN, self.prefix.clone(), head.encode())];
         rows.extend(gone.iter().map(|name| self.garbage_row(name, now)));
         for (name, key) in self.pending()? {

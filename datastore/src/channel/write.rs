@@ -12,6 +12,7 @@ use tidings_core::{
 use tidings_proto::caps::{STORAGE_HEAD_BYTES_MAX, STORAGE_RUN_HASHES_MAX, STORAGE_SEGMENT_BYTES_MAX};
 use tidings_proto::{HeadNumber, Offset, QueueId, Timestamp};
 
+use super::before::Before;
 use super::error::ChannelError;
 use super::names::{head_name, part_name};
 use super::plan::{Range, plan};
@@ -33,37 +34,44 @@ pub(super) struct Written {
     pub(super) bytes: u64,
 }
 
-/// Writes a snapshot to `storage` and shows it; on an error what was shown before stays shown, and a repetition goes on.
+/// Writes a snapshot to `storage` in the place of what is there `before`; on an error what was shown before stays shown, and a
+/// repetition goes on. `attempted` is set to what may be shown from then on.
 ///
 /// Parts first, the head object last: a reader never meets a head whose parts were not written.
 pub(super) async fn write(
     rows: &Rows,
     storage: &Arc<dyn Driver>,
     snapshot: Arc<OwnSnapshot>,
+    before: Before,
+    attempted: &mut Option<Bytes>,
     now: Timestamp,
 ) -> Result<Written, ChannelError> {
-    let before = rows.written()?;
-    // Of another term nothing is taken over: its offsets may name other entries.
-    let term = snapshot.head().rank().term;
-    let known = before.clone().filter(|before| before.head.rank().term == term && before.head.rank() <= snapshot.head().rank());
     let mut writer = PartWriter {
         rows: rows.clone(),
         storage: storage.clone(),
         queue: snapshot.descriptor().id(),
-        known: known.as_ref().map(names).unwrap_or_default(),
+        known: before.own.as_ref().map(names).unwrap_or_default(),
         snapshot,
         bytes: 0,
     };
-    let head = writer.head(known.as_ref()).await?;
+    let head = writer.head(before.own.as_ref()).await?;
     let encoded = Bytes::from(head.encode());
     // What a reader would refuse must not replace what it can read.
     if encoded.len() > STORAGE_HEAD_BYTES_MAX || StorageHead::decode(&encoded)? != head {
         return Err(DecodeError::Invalid("the head object exceeds its cap").into());
     }
     let bytes = writer.bytes + encoded.len() as u64;
-    storage.replace(&head_name(&writer.queue), encoded).await?;
+    if let Some(left) = &before.left {
+        // Nothing names them any more once this head is shown: a crash between that and the last row must not lose track of them.
+        rows.expect(&names(left).into_iter().collect::<Vec<_>>())?;
+    }
+    *attempted = Some(encoded.clone());
+    if !storage.exchange(&head_name(&writer.queue), before.bytes, encoded).await? {
+        return Err(ChannelError::Overtaken);
+    }
     let shown = names(&head);
-    let gone: Vec<_> = before.iter().flat_map(names).filter(|name| !shown.contains(name)).collect();
+    let earlier = [rows.written()?, before.own, before.left];
+    let gone: BTreeSet<_> = earlier.iter().flatten().flat_map(names).filter(|name| !shown.contains(name)).collect();
     rows.shown(&head, &shown, &gone, now)?;
     Ok(Written { head, bytes })
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::desk::Desk;
 use super::error::FollowerError;
 use super::printers::{Unprinted, Wanted};
-use super::shared::{Shared, now};
+use super::shared::{Rewound, Shared, now};
 use super::task::Task;
 use super::value;
 use super::worker::Worker;
@@ -71,6 +71,7 @@ impl Follower {
             view: subscriber.view(),
             merged: watch::Sender::new(None),
             progress: watch::Sender::new(None),
+            rewound: watch::Sender::new(None),
             wake: Notify::new(),
             littered: AtomicBool::new(true),
         });
@@ -89,6 +90,11 @@ impl Follower {
     /// The last catch-up of this session all of whose changes can be printed.
     pub fn merged(&self) -> watch::Receiver<Option<CaughtUp>> {
         self.shared.merged.subscribe()
+    }
+
+    /// The last time in this session that the owner went on from an earlier head than the one held here.
+    pub fn rewound(&self) -> watch::Receiver<Option<Rewound>> {
+        self.shared.rewound.subscribe()
     }
 
     /// Of the last delta of this session: the offset it has come to, and the newest one announced; `None` before the first.

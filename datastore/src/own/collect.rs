@@ -1,10 +1,12 @@
 //! Removing objects that nobody needs any more. [P-22]
 
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidings_client::{Named, StateError};
 use tidings_proto::Timestamp;
 
+use super::adopt::newest_merge;
 use super::ledger::{LedgerEntry, OBJECTS, Standing, object_id};
 use super::release::object_of;
 use super::stage::blocking;
@@ -27,12 +29,21 @@ pub struct Collected {
     pub failed: u64,
 }
 
-type Page = Vec<([u8; 32], LedgerEntry, Standing)>;
+/// Where rescued values are: they name objects of the records that they were values of. [P-5]
+const RESCUED: &str = "/.tidings/rescued";
+
+/// Some rows with how their objects stand now.
+struct Page {
+    rows: Vec<([u8; 32], LedgerEntry, Standing)>,
+    /// The newest merge then.
+    merge: Option<Timestamp>,
+}
 
 impl Datastore {
     /// Removes objects that no live entry and no waiting write names, once the head that retired them is receipted and the grace
-    /// has passed since this was seen; at once those that no signed entry ever named. Only objects that this datastore wrote are
-    /// looked at, never a list of what is in storage. [P-22]
+    /// has passed since this was seen; at once those that no signed entry ever named. Nothing is removed in the first grace after
+    /// another branch of the queue was merged. Only objects that this owner wrote and has a row about are looked at, never a list of
+    /// what is in storage. [P-22]
     ///
     /// Safe to cancel and to repeat.
     ///
@@ -40,14 +51,15 @@ impl Datastore {
     /// The state fails. A storage that fails is counted.
     pub async fn collect(&self) -> Result<Collected, DatastoreError> {
         self.settle().await?;
+        self.adopt().await?;
         let (mut collected, mut after) = (Collected::default(), None);
         loop {
             let page = self.judged(after, now()).await?;
-            let Some((last, ..)) = page.last() else { return Ok(collected) };
+            let Some((last, ..)) = page.rows.last() else { return Ok(collected) };
             after = Some(*last);
             self.reach(FailPoint::CollectMarked);
-            for (id, entry, standing) in page {
-                self.act(&id, &entry, standing, &mut collected).await?;
+            for (id, entry, standing) in page.rows {
+                self.act(&id, &entry, standing, page.merge, &mut collected).await?;
             }
         }
     }
@@ -58,15 +70,18 @@ impl Datastore {
         let shared = self.shared.clone();
         blocking(move || {
             let rows = shared.state.rows(OBJECTS, &[], after.as_ref().map(<[u8; 32]>::as_slice), PAGE)?;
-            let mut page: Page = Vec::with_capacity(rows.len());
+            let mut page = Page { rows: Vec::with_capacity(rows.len()), merge: newest_merge(&shared.publisher)? };
+            // Before the records: a value that is taken back in between is seen in one of both places.
+            let rescued: HashSet<_> = shared.publisher.objects(RESCUED)?.into_iter().map(|(_, id)| id).collect();
             let mut changed = Vec::new();
             for (key, value) in rows {
                 let (id, entry) = (object_id(&key)?, LedgerEntry::decode(&value)?);
-                let standing = judge(&id, &entry, &shared.publisher.named(&entry.path)?, now);
+                let named = shared.publisher.named(&entry.path)?;
+                let standing = if rescued.contains(&id) { Standing::Named } else { judge(&id, &entry, &named, now) };
                 if standing != entry.standing {
                     changed.push(LedgerEntry::row(&entry.path, &id, standing));
                 }
-                page.push((id, entry, standing));
+                page.rows.push((id, entry, standing));
             }
             shared.state.put_rows(&changed)?;
             Ok(page)
@@ -74,7 +89,22 @@ impl Datastore {
         .await
     }
 
-    async fn act(&self, id: &[u8; 32], entry: &LedgerEntry, standing: Standing, collected: &mut Collected) -> Result<(), DatastoreError> {
+    /// Whether the last merge was at least a grace ago, and is still the one that was the last when the objects were judged: what
+    /// a branch names that comes in was not seen then.
+    async fn may_remove(&self, judged: Option<Timestamp>) -> Result<bool, DatastoreError> {
+        let shared = self.shared.clone();
+        let merge = blocking(move || Ok(newest_merge(&shared.publisher)?)).await?;
+        Ok(merge == judged && merge.is_none_or(|merge| passed(merge, self.shared.config.grace, now())))
+    }
+
+    async fn act(
+        &self,
+        id: &[u8; 32],
+        entry: &LedgerEntry,
+        standing: Standing,
+        merge: Option<Timestamp>,
+        collected: &mut Collected,
+    ) -> Result<(), DatastoreError> {
         let gone = match standing {
             Standing::Named => {
                 collected.named += 1;
@@ -84,7 +114,7 @@ impl Datastore {
             Standing::Outdated(since) => passed(since, self.shared.config.grace, now()),
             Standing::Replaced | Standing::Retired(_) => false,
         };
-        if !gone {
+        if !gone || !self.may_remove(merge).await? {
             collected.waiting += 1;
             return Ok(());
         }
@@ -106,7 +136,8 @@ fn judge(id: &[u8; 32], entry: &LedgerEntry, named: &Named, now: Timestamp) -> S
     let waiting = named.waiting.as_ref().and_then(object_of);
     if signed == Some(*id) || waiting == Some(*id) {
         // Something still names it, whatever the row says.
-        return if entry.standing == Standing::Named { Standing::Named } else { named_again(waiting == Some(*id)) };
+        let kept = entry.standing == Standing::Named || named.waiting.is_none();
+        return if kept { Standing::Named } else { named_again(waiting == Some(*id)) };
     }
     match entry.standing {
         // The head that retired it is this one or an earlier one.

@@ -4,6 +4,7 @@
 //! storage, and then *released* into the publisher's outbox, in one transaction with the row's end. So what the queue names is in
 //! storage, and what is in storage is known here.
 
+mod adopt; // what another state of this owner wrote
 mod collect; // what may go
 mod error;
 mod fail_point; // where tests crash
@@ -87,6 +88,7 @@ impl Datastore {
         let active = Active::after(&state)?;
         let datastore = Self { shared: Arc::new(Shared { state, publisher, config, releases, active }) };
         datastore.settle().await?;
+        datastore.adopt().await?;
         Ok(datastore)
     }
 

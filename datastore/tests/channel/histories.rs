@@ -63,7 +63,12 @@ async fn check(owner: &Owner, storage: &Arc<dyn Driver>) {
 
 /// Everything in the storage is the head object, shown by it, or in a row that waits for its removal.
 pub(crate) async fn assert_no_orphans(state: &State, storage: &Arc<dyn Driver>) {
-    let mut known: Vec<Name> = Vec::new();
+    assert_no_orphans_but(state, storage, &[]).await;
+}
+
+/// The same, but for these: only another state knew them.
+pub(crate) async fn assert_no_orphans_but(state: &State, storage: &Arc<dyn Driver>, others: &[Name]) {
+    let mut known: Vec<Name> = others.to_vec();
     let prefix = [storage.address().as_bytes(), &[0]].concat();
     for (table, front) in [("channel/pending", 0), ("channel/garbage", 8)] {
         let rows = state.rows(table, &prefix, None, usize::MAX).expect("rows");
@@ -79,12 +84,12 @@ pub(crate) async fn assert_no_orphans(state: &State, storage: &Arc<dyn Driver>) 
     }
 }
 
-fn hashes_of(head: &tidings_core::StorageHead) -> Vec<[u8; 32]> {
+pub(crate) fn hashes_of(head: &tidings_core::StorageHead) -> Vec<[u8; 32]> {
     let parts = head.segments.iter().map(|segment| segment.part).chain(head.history.iter().map(|run| run.part));
     parts.chain([head.live, head.access]).map(|part| part.hash).collect()
 }
 
-fn hex(hash: &[u8; 32]) -> String {
+pub(crate) fn hex(hash: &[u8; 32]) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -1,6 +1,8 @@
 //! The storage channel between a real publisher and real readers, over storages that behave and that do not. [P-21]
 
 mod altered; // what a storage may say instead
+mod archive; // what an owner goes on from
+mod branches; // heads that are not in the own history
 mod brokers; // beside a broker
 mod cost; // reads of an unchanged owner, bytes written
 mod crashes; // a stop at every call
@@ -16,8 +18,10 @@ use bytes::Bytes;
 use tidings_client::subscriber::ChangeId;
 use tidings_client::{Event, GrantFailure, Nowhere, Publisher, PublisherConfig, State, Subscriber, SubscriberConfig, VerdictReport, Write};
 use tidings_core::reader::Verdict;
-use tidings_core::{Invitation, NodeKey, Operation, RecordPath};
-use tidings_datastore::channel::{Channel, ChannelConfig, Restored, StorageDial, StorageDialConfig, restore};
+use tidings_client::{Archive, ArchiveError};
+use tidings_core::recovery::{Recovered, Recovery};
+use tidings_core::{AccessRow, Invitation, Mutation, NodeKey, Operation, OwnerCopy, RecordPath, SignedHead};
+use tidings_datastore::channel::{Channel, ChannelConfig, StorageArchive, StorageDial, StorageDialConfig};
 use tidings_datastore::storage::Driver;
 use tidings_proto::QueueId;
 
@@ -106,11 +110,52 @@ impl Owner {
 
 type Seen = (RecordPath, Option<Bytes>, u64);
 
+/// What the owner's key makes of a storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Restored {
+    head: SignedHead,
+    /// Values with their offsets, tombstones among them.
+    records: Vec<(u64, Mutation)>,
+    readers: Vec<RestoredReader>,
+    locator: String,
+}
+
+/// One reader of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct RestoredReader {
+    row: AccessRow,
+    copy: OwnerCopy,
+}
+
+/// Everything in the storage, part by part, as a publisher takes it.
+async fn recovered(key: &NodeKey, storage: &Arc<dyn Driver>) -> Result<Recovered, ArchiveError> {
+    let descriptor = key.default_queue();
+    let archive = StorageArchive::new(storage.clone(), &descriptor);
+    let mut recovery = Recovery::new(descriptor.clone());
+    let mut outcome = Ok(None);
+    let mut take = |part| {
+        outcome = recovery.take(part);
+        matches!(outcome, Ok(None))
+    };
+    archive.recover(descriptor, &mut take).await?;
+    outcome?.ok_or_else(|| ArchiveError::Damaged("it ends early".into()))
+}
+
+async fn restore(key: &NodeKey, storage: Arc<dyn Driver>) -> Result<Restored, ArchiveError> {
+    let recovered = recovered(key, &storage).await?;
+    let opened = recovered.open(key)?;
+    Ok(Restored {
+        head: recovered.head().clone(),
+        records: opened.records.into_iter().map(|row| (row.record.offset.value(), row.mutation)).collect(),
+        readers: opened.writer.readers().iter().map(|reader| RestoredReader { row: reader.row, copy: reader.copy.clone() }).collect(),
+        locator: opened.locator,
+    })
+}
+
 /// What a restored queue shows, as [`Owner::view`] gives it.
 fn seen(restored: &Restored) -> Vec<Seen> {
-    let records = restored.records.iter().filter(|record| record.mutation.operation != Operation::Delete);
-    let mut seen: Vec<_> =
-        records.map(|record| (record.mutation.path.clone(), record.mutation.inline.clone(), record.offset.value())).collect();
+    let records = restored.records.iter().filter(|(_, mutation)| mutation.operation != Operation::Delete && !mutation.path.is_reserved());
+    let mut seen: Vec<_> = records.map(|(offset, mutation)| (mutation.path.clone(), mutation.inline.clone(), *offset)).collect();
     seen.sort();
     seen
 }

@@ -72,6 +72,77 @@ impl Stopping {
     }
 }
 
+/// Holds back the first exchange after it is told to, until it may go on: what the storage shows may change in between.
+pub(crate) struct Racing {
+    inner: Arc<dyn Driver>,
+    state: tokio::sync::watch::Sender<Race>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Race {
+    Open,
+    Armed,
+    Held,
+}
+
+impl Racing {
+    pub(crate) fn new(inner: Arc<dyn Driver>) -> Arc<Self> {
+        Arc::new(Self { inner, state: tokio::sync::watch::Sender::new(Race::Open) })
+    }
+
+    pub(crate) fn hold(&self) {
+        self.state.send_replace(Race::Armed);
+    }
+
+    pub(crate) async fn held(&self) {
+        self.state.subscribe().wait_for(|state| *state == Race::Held).await.expect("it is there");
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.state.send_replace(Race::Open);
+    }
+}
+
+impl Driver for Racing {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn address(&self) -> String {
+        self.inner.address()
+    }
+
+    fn create<'a>(&'a self, name: &'a Name, content: Content) -> Pending<'a, Result<(), StorageError>> {
+        self.inner.create(name, content)
+    }
+
+    fn replace<'a>(&'a self, name: &'a Name, content: Bytes) -> Pending<'a, Result<(), StorageError>> {
+        self.inner.replace(name, content)
+    }
+
+    fn exchange<'a>(&'a self, name: &'a Name, seen: Option<Bytes>, content: Bytes) -> Pending<'a, Result<bool, StorageError>> {
+        Box::pin(async move {
+            if *self.state.borrow() == Race::Armed {
+                self.state.send_replace(Race::Held);
+                self.state.subscribe().wait_for(|state| *state == Race::Open).await.expect("it is there");
+            }
+            self.inner.exchange(name, seen, content).await
+        })
+    }
+
+    fn read<'a>(&'a self, name: &'a Name, limit: u64) -> Pending<'a, Result<Reading, StorageError>> {
+        self.inner.read(name, limit)
+    }
+
+    fn remove<'a>(&'a self, name: &'a Name) -> Pending<'a, Result<(), StorageError>> {
+        self.inner.remove(name)
+    }
+
+    fn list<'a>(&'a self, prefix: &'a Name) -> Pending<'a, Result<Vec<Name>, StorageError>> {
+        self.inner.list(prefix)
+    }
+}
+
 impl Driver for Counting {
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()

@@ -21,10 +21,10 @@ async fn a_restored_queue_leads_to_every_value() {
     let restored = restored(&storage).await;
     assert_eq!(restored.records.len(), sizes.len());
     let sealed = folder.path().join("sealed");
-    for record in &restored.records {
-        let size: usize = record.mutation.path.as_str()[1..].parse().expect("a size");
-        let found = match &record.mutation.object {
-            None => record.mutation.inline.clone().expect("a value"),
+    for (_, mutation) in &restored.records {
+        let size: usize = mutation.path.as_str()[1..].parse().expect("a size");
+        let found = match &mutation.object {
+            None => mutation.inline.clone().expect("a value"),
             Some(reference) => {
                 fetch(&*storage, reference, &sealed).await.expect("fetched");
                 let opened = open_value(&sealed, reference, folder.path()).await.expect("opened");

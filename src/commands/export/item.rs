@@ -102,6 +102,11 @@ impl Item {
         }
     }
 
+    /// The folder of its file.
+    pub(super) fn folder(&self) -> &Path {
+        draft::folder_of(&self.file)
+    }
+
     /// Writes its file.
     pub(super) fn place(&self, value: Option<Value>) -> Outcome {
         let Some(value) = value else { return Outcome::Skipped("it was deleted meanwhile") };

@@ -3,13 +3,18 @@
 use data_encoding::HEXLOWER;
 use serde::Serialize;
 use tidings_client::{CaughtUp, FollowedValue, VerdictReport};
-use tidings_core::reader::ChangeKind;
-use tidings_datastore::Unprinted;
+use tidings_core::RecordPath;
+use tidings_core::reader::{ChangeKind, Verdict};
+use tidings_datastore::{Rewound, Unprinted};
+use tidings_proto::Timestamp;
 
 use crate::clock;
 use crate::commands::record;
 use crate::failure::Failure;
 use crate::output::Form;
+
+/// Paths of a rewound queue that one line names.
+const GONE_MAX: usize = 100;
 
 /// One line.
 #[derive(Debug, Serialize)]
@@ -20,7 +25,19 @@ pub(super) enum Line<'a> {
     /// The newest announced head is verified.
     CaughtUp { owner: &'a str, term: u64, number: u64, offset: u64, entries: u64, bytes: u64, as_of: String },
     /// What is known about the view changed.
-    Verdict { owner: &'a str, verdict: &'static str, as_of: Option<String>, detail: &'a str, evidence: Option<String> },
+    Verdict {
+        owner: &'a str,
+        verdict: &'static str,
+        as_of: Option<String>,
+        detail: &'a str,
+        evidence: Option<String>,
+        /// Records that are there no more, the first ones; only where a rewound queue is verified.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gone: Option<Vec<&'a str>>,
+        /// How many are there no more.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gone_count: Option<u64>,
+    },
 }
 
 impl<'a> Line<'a> {
@@ -79,6 +96,21 @@ impl<'a> Line<'a> {
             as_of: clock::text_or_none(report.as_of),
             detail: &report.detail,
             evidence: report.evidence.as_ref().map(|path| path.display().to_string()),
+            gone: None,
+            gone_count: None,
+        }
+    }
+
+    /// The owner went on from an earlier head, and what it signed since is verified. [P-14]
+    pub(super) fn rewound(owner: &'a str, rewound: &'a Rewound, as_of: Timestamp) -> Self {
+        Self::Verdict {
+            owner,
+            verdict: Verdict::Rewound.word(),
+            as_of: clock::text_or_none(as_of),
+            detail: "the owner went on from an earlier head; what differs follows as changes",
+            evidence: None,
+            gone: Some(rewound.gone.iter().take(GONE_MAX).map(RecordPath::as_str).collect()),
+            gone_count: Some(rewound.gone_count),
         }
     }
 
@@ -96,10 +128,11 @@ impl<'a> Line<'a> {
             Self::CaughtUp { owner, entries, bytes, as_of, .. } => {
                 format!("caught up with {owner}: {entries} entries, {bytes} bytes, as of {as_of}")
             }
-            Self::Verdict { owner, verdict, as_of, detail, evidence } => {
+            Self::Verdict { owner, verdict, as_of, detail, evidence, gone_count, .. } => {
                 let detail = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
                 let evidence = evidence.as_ref().map_or_else(String::new, |path| format!("; evidence in {path}"));
-                format!("{owner} is {verdict}{detail}, as of {}{evidence}", as_of.as_deref().unwrap_or("never"))
+                let gone = gone_count.map_or_else(String::new, |count| format!("; {count} records are there no more"));
+                format!("{owner} is {verdict}{detail}, as of {}{evidence}{gone}", as_of.as_deref().unwrap_or("never"))
             }
         }
     }
@@ -108,9 +141,8 @@ impl<'a> Line<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidings_core::reader::Verdict;
-    use tidings_core::{Mutation, Operation, Version};
-    use tidings_proto::{Offset, Term, Timestamp};
+    use tidings_core::{Cursor, Mutation, Operation, Version};
+    use tidings_proto::{Offset, QueueId, Term};
 
     fn json(line: &Line<'_>) -> String {
         serde_json::to_string(line).expect("it is JSON")
@@ -131,6 +163,16 @@ mod tests {
             r#"{{"event":"change","owner":"did:key:z","path":"/favorites/color","op":"create","term":1,"offset":7,"hash":"{hash}","size":4,"fetched":true}}"#
         );
         assert_eq!(json(&Line::present("did:key:z", &value, true)), expected);
+    }
+
+    /// [P-14] What is gone is named, and how much it is where not all of it is.
+    #[test]
+    fn a_rewound_queue_is_printed_with_what_is_gone() {
+        let gone = (0..GONE_MAX + 1).map(|number| format!("/{number}").parse().expect("a path")).collect();
+        let rewound = Rewound { from: Cursor::start(&QueueId::new([0; 32])), gone, gone_count: 20_000 };
+        let line: serde_json::Value = serde_json::from_str(&json(&Line::rewound("o", &rewound, Timestamp::new(1000)))).expect("JSON");
+        assert_eq!((&line["verdict"], line["gone_count"].as_u64(), &line["gone"][99]), (&"rewound".into(), Some(20_000), &"/99".into()));
+        assert_eq!(line["gone"].as_array().map(Vec::len), Some(GONE_MAX));
     }
 
     /// [P-16] No verdict without the time of what it rests on.

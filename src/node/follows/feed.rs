@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tidings_client::{CaughtUp, VerdictReport, View};
-use tidings_datastore::{Unprinted, Wanted};
-use tidings_proto::Offset;
+use tidings_datastore::{Rewound, Unprinted, Wanted};
+use tidings_proto::{Offset, Timestamp};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -24,6 +24,7 @@ pub(crate) struct Feed {
     view: watch::Receiver<View>,
     merged: watch::Receiver<Option<CaughtUp>>,
     progress: watch::Receiver<Option<(Offset, Offset)>>,
+    rewound: watch::Receiver<Option<Rewound>>,
     changed: watch::Receiver<u64>,
     told_catch_up: Option<CaughtUp>,
     told_verdict: Option<VerdictReport>,
@@ -31,6 +32,7 @@ pub(crate) struct Feed {
     told_accusations: u64,
     told_progress: Option<(Offset, Offset)>,
     told_waiting: u64,
+    told_rewound: Option<Rewound>,
     lease: Lease,
 }
 
@@ -43,6 +45,8 @@ pub(crate) enum News {
     CaughtUp(CaughtUp),
     /// The verdict is another one.
     Verdict(VerdictReport),
+    /// The owner went on from an earlier head than the one held here, and that is verified; of when the view is.
+    Rewound(Rewound, Timestamp),
     /// A delta has come to the first offset, and goes to the second. Told before what it brought.
     Progress(Offset, Offset),
     /// Of what was told to have been caught up with, so many values are still on their way; told when that changes.
@@ -57,7 +61,23 @@ impl Feed {
         // An accusation of before this watch is told by the verdict, if it stands.
         let told_accusations = lease.view().borrow().accused.as_ref().map_or(0, |(count, _)| *count);
         let told_waiting = 0;
-        Self { wanted, view, merged, progress, changed, told_catch_up, told_verdict, told_accusations, told_progress, told_waiting, lease }
+        let rewound = lease.rewound();
+        let told_rewound = rewound.borrow().clone();
+        Self {
+            wanted,
+            view,
+            merged,
+            progress,
+            rewound,
+            changed,
+            told_catch_up,
+            told_verdict,
+            told_accusations,
+            told_progress,
+            told_waiting,
+            told_rewound,
+            lease,
+        }
     }
 
     /// The next news; `None` once the follow has ended. Safe to cancel. Blocks for what it takes to look.
@@ -76,6 +96,7 @@ impl Feed {
                 changed = self.view.changed() => changed.is_ok(),
                 changed = self.merged.changed() => changed.is_ok(),
                 changed = self.progress.changed() => changed.is_ok(),
+                changed = self.rewound.changed() => changed.is_ok(),
                 changed = self.changed.changed() => changed.is_ok(),
                 () = self.lease.ended() => false,
             };
@@ -117,6 +138,11 @@ impl Feed {
         let progress = *self.progress.borrow_and_update();
         if let Some((staged, of)) = progress.filter(|progress| self.told_progress.replace(*progress) != Some(*progress)) {
             return Ok(Some(News::Progress(staged, of)));
+        }
+        let rewound = self.rewound.borrow_and_update().clone();
+        if rewound.is_some() && rewound != self.told_rewound {
+            self.told_rewound.clone_from(&rewound);
+            return Ok(rewound.map(|rewound| News::Rewound(rewound, view.verdict.as_of)));
         }
         if let Some(changes) = self.changes()? {
             return Ok(Some(News::Changes(changes)));

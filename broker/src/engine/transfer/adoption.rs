@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use bytes::Bytes;
 use tidings_core::{Cursor, Frontier, Head, Object, QueueState as State, SetHash, SetKind, SignedHead};
-use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId, Refusal, RefusalCode, Term, Timestamp};
+use tidings_proto::{Birth, ContentHash, HeadHash, Offset, Pseudonym, QueueId, Refusal, RefusalCode, Term, Timestamp};
 
 use super::{LastPart, TransferCheck, Way, invalid};
 use crate::engine::access::named;
@@ -24,6 +24,11 @@ impl Adoption {
     /// The queue it is for.
     pub fn queue(&self) -> QueueId {
         self.append.queue
+    }
+
+    /// Hash of the new head.
+    pub fn head(&self) -> HeadHash {
+        self.state.cursor().head
     }
 
     /// Bytes that its append weighs in a group.

@@ -175,6 +175,7 @@ impl Owner {
         self.state.write(|transaction| {
             let step = OwnStep(transaction);
             step.rebuild(&rebuilt)?;
+            step.put_rebuilt(found.recovered.head().rank().number)?;
             put_plan(&step, &mut plan.publish)?;
             step.put_merged(left)?;
             step.know_writer(&found.recovered.head().head().writer, Term::ZERO)?;

@@ -27,14 +27,16 @@ impl Owner {
         })
     }
 
-    /// Readers of their branch whose access this owner ended itself. Others came after the fork.
+    /// Readers of their branch whose access this owner ended itself. Others came after the fork, unless this state was rebuilt above it:
+    /// then an earlier incarnation may have ended their access, and nobody here knows.
     pub(super) fn removed_on_the_own_tail(&self, found: &Found<'_>) -> Result<Vec<Pseudonym>, StateError> {
         let lacked = lacking(&found.opened.writer, &self.writer);
         self.state.read(|transaction| {
             let view = OwnView(transaction);
+            let unsure = view.rebuilt()? > found.fork;
             let mut removed = Vec::new();
             for reader in lacked {
-                if view.reader_row(&reader)?.is_some_and(|row| row.ended > HeadNumber::ZERO) {
+                if unsure || view.reader_row(&reader)?.is_some_and(|row| row.ended > HeadNumber::ZERO) {
                     removed.push(reader);
                 }
             }

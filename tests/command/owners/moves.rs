@@ -1,0 +1,139 @@
+//! Brokers that come, go, die and lag. [P-10] [P-13]
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{are, bob_is_content, bobs, own, put};
+use crate::world::{Broker, World, json};
+
+/// Alice with a second broker, which has everything.
+fn two_brokers(world: &World) -> (Broker, Broker) {
+    let first = world.alice_and_bob();
+    put(world, "alice", "/a", "1");
+    bob_is_content(world);
+    let second = world.broker_in("other", "127.0.0.1:0", &[]);
+    let added = json(&world.ok("alice", &["brokers", "add", &second.address]));
+    assert_eq!((&added["result"], state(world, &second)), (&"added".into(), "connected".to_owned()));
+    (first, second)
+}
+
+fn state(world: &World, broker: &Broker) -> String {
+    let listed = world.ok("alice", &["brokers", "ls"]);
+    let listed = listed.lines().map(json).find(|line| line["address"] == broker.address.as_str());
+    listed.map_or_else(String::new, |line| line["state"].as_str().expect("words").to_owned())
+}
+
+/// [P-10] A broker that was away lags and is brought on; one that lost everything is filled; readers ask the one that answers.
+#[test]
+fn with_two_brokers_one_may_die_lag_and_be_emptied_and_nobody_misses_anything() {
+    let world = World::new();
+    let (mut first, mut second) = two_brokers(&world);
+    bob_is_content(&world);
+    world.without_storage();
+    let (first_place, second_place) = (first.place().to_owned(), second.place().to_owned());
+    first.process.end_with("KILL");
+    put(&world, "alice", "/while-away", "2");
+    assert_eq!(state(&world, &first), "unreachable");
+    assert_eq!(bobs(&world), are(&[("/a", "1"), ("/while-away", "2")]), "bob asks the second one");
+    let mut first = world.broker(&first_place, &[]);
+    put(&world, "alice", "/back", "3");
+    world.ok("alice", &["status"]);
+    second.process.end_with("KILL");
+    world.without_storage();
+    assert_eq!(bobs(&world), are(&[("/a", "1"), ("/back", "3"), ("/while-away", "2")]), "the first one was brought on");
+    // Nothing but its key is left of the first one.
+    first.process.end_with("KILL");
+    let data = world.path("broker");
+    let store = std::fs::read_dir(&data).expect("its folder").map(|entry| entry.expect("an entry").path());
+    store.filter(|path| path.is_dir()).for_each(|folder| std::fs::remove_dir_all(folder).expect("it is ours"));
+    let (first, mut second) = (world.broker(&first_place, &[]), world.broker_in("other", &second_place, &[]));
+    put(&world, "alice", "/emptied", "4");
+    assert_eq!(state(&world, &first), "connected");
+    second.process.end_with("KILL");
+    world.without_storage();
+    assert_eq!(bobs(&world), are(&[("/a", "1"), ("/back", "3"), ("/emptied", "4"), ("/while-away", "2")]), "the first one was filled");
+    bob_is_content(&world);
+}
+
+/// How often each state of each record was printed, until a catch-up with `/end`.
+fn heard(watch: &mut crate::world::Running) -> BTreeMap<(String, u64, u64), u64> {
+    let mut heard = BTreeMap::new();
+    let mut end = false;
+    loop {
+        let line = watch.line();
+        assert!(!line.is_empty(), "the watch ended");
+        let event: Value = json(&line);
+        assert!(!["withheld", "forked", "rewound", "denied"].contains(&event["verdict"].as_str().unwrap_or_default()), "{line}");
+        if event["event"] == "change" {
+            let number = |field: &str| event[field].as_u64().expect("a number");
+            let path = event["path"].as_str().expect("a path").to_owned();
+            end |= path == "/end";
+            *heard.entry((path, number("term"), number("offset"))).or_default() += 1;
+        }
+        if end && event["event"] == "caught-up" {
+            return heard;
+        }
+    }
+}
+
+/// [P-13] The queue moves while its reader watches: nothing is lost, nothing is printed twice, nobody is accused.
+#[test]
+fn a_reader_follows_a_queue_that_moves_to_another_broker() {
+    let world = World::new();
+    let first = world.alice_and_bob();
+    put(&world, "alice", "/before", "1");
+    let mut watch = world.begin("bob", &["watch"]);
+    watch.event("caught-up");
+    world.without_storage();
+    let _up = world.up("alice");
+    let second = world.broker_in("other", "127.0.0.1:0", &[]);
+    world.ok("alice", &["brokers", "add", &second.address]);
+    put(&world, "alice", "/between", "2");
+    let removed = json(&world.ok("alice", &["brokers", "remove", first.place()]));
+    assert_eq!((&removed["result"], &removed["informed"]), (&"removed".into(), &true.into()));
+    put(&world, "alice", "/end", "3");
+    let heard = heard(&mut watch);
+    let paths: Vec<_> = heard.keys().map(|(path, _, _)| path.as_str()).filter(|path| *path != "/before").collect();
+    assert_eq!(paths, ["/between", "/end"]);
+    assert!(heard.values().all(|count| *count == 1), "{heard:?}");
+    assert_eq!(world.ok("alice", &["brokers", "ls"]).lines().count(), 1);
+    let config = std::fs::read_to_string(world.path("alice/config.toml")).expect("the settings");
+    assert!(config.contains(&second.address) && !config.contains(&first.address), "{config}");
+    assert_eq!(own(&world, "alice")["unreceipted"], 0);
+}
+
+#[test]
+fn a_broker_that_does_not_answer_is_left_only_by_force_and_the_last_one_too() {
+    let world = World::new();
+    let (mut first, second) = two_brokers(&world);
+    first.process.end_with("KILL");
+    let refused = world.run("alice", &["brokers", "remove", first.place()]);
+    assert_eq!(refused.exit_and_effect(), (5, "none".to_owned()), "{}", refused.err);
+    world.ok("alice", &["brokers", "remove", first.place(), "--force"]);
+    assert_eq!(state(&world, &first), "");
+    let last = world.run("alice", &["brokers", "remove", second.place()]);
+    assert_eq!(last.exit_and_effect(), (1, "none".to_owned()), "{}", last.err);
+    put(&world, "alice", "/b", "2");
+    assert_eq!(bobs(&world), are(&[("/a", "1"), ("/b", "2")]));
+    let unknown = world.run("alice", &["brokers", "remove", "nowhere:1"]);
+    assert_eq!(unknown.exit_and_effect(), (1, "none".to_owned()), "{}", unknown.err);
+}
+
+/// `receipts = 2`: one broker that has it is not enough.
+#[test]
+fn a_change_counts_as_published_when_as_many_brokers_have_it_as_the_settings_say() {
+    let world = World::new();
+    let (mut first, _second) = two_brokers(&world);
+    let config = world.path("alice/config.toml");
+    let text = std::fs::read_to_string(&config).expect("the settings");
+    std::fs::write(&config, format!("receipts = 2\n{text}")).expect("the folder is writable");
+    put(&world, "alice", "/both", "2");
+    let place = first.place().to_owned();
+    first.process.end_with("KILL");
+    let done = world.feed("alice", &["--timeout", "6s", "put", "/one", "-"], "3");
+    assert_eq!(done.exit_and_effect(), (5, "done".to_owned()), "{}", done.err);
+    let _first = world.broker(&place, &[]);
+    put(&world, "alice", "/again", "4");
+    assert_eq!(own(&world, "alice")["unreceipted"], 0);
+}
