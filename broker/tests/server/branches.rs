@@ -167,3 +167,20 @@ async fn a_pulse_of_a_term_that_was_left_is_ignored() {
     };
     assert_eq!(pulse, world.owner.pulse(50));
 }
+
+/// Another home of the same key published since the stream was opened: a transfer of an owner that had not seen it replaced what was
+/// receipted to that one, and it was in no merge. [P-10]
+#[tokio::test]
+async fn a_branch_that_went_on_since_the_stream_was_told_is_not_replaced() {
+    let mut world = World::start().await;
+    let other = TestClient::proven(&world.fixture.broker, &world.left.key).await;
+    let mut stream = other.stream().await;
+    stream.ask(world.left.open()).await.expect("the standing head");
+    let more = world.left.publish(2, 50);
+    assert!(matches!(stream.ask(Request::Publish(more)).await, Some(Reply::Receipt(_))));
+    for part in parts(&world.base) {
+        world.stream.send(Request::Transfer(part)).await;
+    }
+    let Some(Reply::Refused(refusal)) = world.stream.reply().await else { panic!("the branch was replaced unseen") };
+    assert_eq!(refusal.code, RefusalCode::Conflict);
+}

@@ -149,3 +149,15 @@ fn below_a_prefix_is_itself_and_its_segments() {
     }
     assert!(is_below("/a", "") && is_below("/a", "/"));
 }
+
+/// A second merge before the first publish of the term forgot whom the first one had removed: they could read on. [P-5]
+#[test]
+fn what_a_merge_owes_is_still_owed_after_the_next_one() {
+    let state = State::in_memory().expect("memory");
+    let readers = [1, 2, 3].map(|byte| tidings_proto::Pseudonym::new([byte; 32]));
+    for removed in [&readers[..2], &readers[1..]] {
+        state.write(|transaction| super::OwnStep(transaction).put_removals(removed)).expect("it is kept");
+    }
+    let owed = state.read(|transaction| super::OwnView(transaction).removals()).expect("it reads");
+    assert_eq!(owed, Some(readers.to_vec()));
+}

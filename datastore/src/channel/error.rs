@@ -1,8 +1,8 @@
 //! What goes wrong between a queue and its storage.
 
 use tidings_client::{ConnectionError, SnapshotError, StateError};
-use tidings_core::storage_index::PartError;
 use tidings_core::DecodeError;
+use tidings_core::storage_index::PartError;
 use tidings_proto::{HeadRank, Refusal, RefusalCode};
 
 use crate::storage::StorageError;

@@ -55,7 +55,13 @@ impl Rows {
     }
 
     /// `head` is shown; `gone` were shown before. Parts that were created on the way and are not in `shown` wait for their removal.
-    pub(super) fn shown(&self, head: &StorageHead, shown: &BTreeSet<Name>, gone: &BTreeSet<Name>, now: Timestamp) -> Result<(), StateError> {
+    pub(super) fn shown(
+        &self,
+        head: &StorageHead,
+        shown: &BTreeSet<Name>,
+        gone: &BTreeSet<Name>,
+        now: Timestamp,
+    ) -> Result<(), StateError> {
         let mut rows = vec![Row::put(WRITTEN, self.prefix.clone(), head.encode())];
         rows.extend(gone.iter().map(|name| self.garbage_row(name, now)));
         for (name, key) in self.pending()? {

@@ -71,9 +71,7 @@ impl Remote {
         match self.store.put_opts(path, content.clone().into(), PutOptions::from(mode)).await {
             Ok(_) => Ok(true),
             Err(Error::Precondition { .. } | Error::AlreadyExists { .. }) => Ok(false),
-            Err(Error::NotImplemented { .. } | Error::NotSupported { .. }) => {
-                self.put(path, Content::Bytes(content)).await.map(|()| true)
-            }
+            Err(Error::NotImplemented { .. } | Error::NotSupported { .. }) => self.put(path, Content::Bytes(content)).await.map(|()| true),
             Err(error) => Err(storage_error(error)),
         }
     }

@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidings_client::subscriber::ChangeId;
+use tidings_client::{Archive, ArchiveError};
 use tidings_client::{Event, GrantFailure, Nowhere, Publisher, PublisherConfig, State, Subscriber, SubscriberConfig, VerdictReport, Write};
 use tidings_core::reader::Verdict;
-use tidings_client::{Archive, ArchiveError};
 use tidings_core::recovery::{Recovered, Recovery};
 use tidings_core::{AccessRow, Invitation, Mutation, NodeKey, Operation, OwnerCopy, RecordPath, SignedHead};
 use tidings_datastore::channel::{Channel, ChannelConfig, StorageArchive, StorageDial, StorageDialConfig};

@@ -72,6 +72,12 @@ impl Broker {
                     let receipt = Receipt { queue, rank: head.rank(), head: head.hash(), since: Timestamp::new(1) };
                     Reply::Receipt(receipt.sign(&receipt_key()))
                 }
+                // A queue that is new here comes whole.
+                Request::Transfer(part) if !part.head.is_empty() => {
+                    let head = SignedHead::parse(part.head).expect("a head");
+                    let receipt = Receipt { queue, rank: head.rank(), head: head.hash(), since: Timestamp::new(1) };
+                    Reply::Receipt(receipt.sign(&receipt_key()))
+                }
                 Request::AskReaders => Reply::Readers(Readers { rows: Vec::new(), acknowledgements: Vec::new() }),
                 _ => continue,
             };

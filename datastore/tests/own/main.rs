@@ -4,6 +4,7 @@ mod broker;
 mod collecting;
 mod crashes;
 mod importing;
+mod merges;
 mod records;
 
 use std::path::Path;
