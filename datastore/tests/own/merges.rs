@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_client::{Nowhere, Publisher, PublisherConfig, State, Ticket};
+use tidings_client::{Archive, Nowhere, Publisher, PublisherConfig, State, Ticket};
 use tidings_datastore::channel::{Channel, ChannelConfig, StorageArchive};
 use tidings_datastore::storage::{Driver, MemoryStorage};
 use tidings_datastore::{Collected, Datastore, Source};
@@ -22,12 +22,13 @@ struct Home {
 impl Home {
     async fn new(storage: &Arc<dyn Driver>, broker: Option<&Broker>, restoring: bool) -> Self {
         let (folder, state) = (tempfile::tempdir().expect("a folder"), State::in_memory().expect("a state"));
-        let archive: Arc<StorageArchive> = Arc::new(StorageArchive::new(storage.clone(), &key().default_queue()));
+        let archive: Arc<dyn Archive> = Arc::new(StorageArchive::new(storage.clone(), &key().default_queue()));
         let mut config = match broker {
             Some(broker) => PublisherConfig::new(Arc::new(broker.clone()), vec![Broker::address()]),
             None => PublisherConfig::new(Arc::new(Nowhere), Vec::new()),
         };
-        (config.archive, config.restoring, config.compare_wait) = (Some(archive), restoring, LONG);
+        config.archive = Some(archive);
+        (config.restoring, config.compare_wait) = (restoring, LONG);
         let publisher = Publisher::open(state.clone(), key(), config).expect("opened");
         let channel = ChannelConfig { gap: LONG, behind_max: LONG, ..ChannelConfig::default() };
         let channel = Channel::start(state.clone(), publisher.clone(), storage.clone(), channel);
