@@ -46,7 +46,7 @@ impl Told {
 
     /// The owner sent this one.
     pub(super) fn add(&mut self, head: HeadHash) {
-        if self.heads.len() > PUBLISHES_IN_FLIGHT_MAX as usize {
+        if self.heads.len() > PUBLISHES_IN_FLIGHT_MAX {
             self.heads.pop_front();
         }
         self.heads.push_back(head);

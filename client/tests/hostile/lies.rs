@@ -160,7 +160,7 @@ pub(crate) fn lie(known: &Known, request: &Request, dice: &mut Dice) -> Vec<u8> 
         5 => fitting[..dice.below(fitting.len())].to_vec(),
         6 => fitting.repeat(FLOOD),
         7 => (0..FLOOD).flat_map(|_| known.any(dice).encode_prefixed()).collect(),
-        8 => vec![vec![0; FRAME_BYTES_MAX / 2], fitting.to_vec()].concat(),
+        8 => [vec![0; FRAME_BYTES_MAX / 2], fitting.to_vec()].concat(),
         _ => fitting.to_vec(),
     };
     // A frame whose first bytes say how long it is and whose rest never comes is the worst that can be said to a buffer.

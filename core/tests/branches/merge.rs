@@ -53,12 +53,16 @@ impl Plan<'_> {
         }
         let later = live.as_ref().map_or(self.base.floor_version, |live| live.version) < row.version;
         match (row.delete, live) {
-            (true, Some(live)) if later && !live.delete => drop(self.publish.insert(row.path, row)),
+            (true, Some(live)) if later && !live.delete => self.put(row),
             (true, Some(_)) => {}
             (true, None) => self.dropped = self.dropped.max(row.version),
-            (false, _) if later => drop(self.publish.insert(row.path, row)),
+            (false, _) if later => self.put(row),
             (false, _) => self.rescue.push(row),
         }
+    }
+
+    fn put(&mut self, row: Row) {
+        self.publish.insert(row.path, row);
     }
 
     /// What of the common history lives unchanged here and not on the tail.

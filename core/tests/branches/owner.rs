@@ -87,9 +87,9 @@ impl Owner {
         let row = Row { path, version: state.clock, delete, body: random.next() };
         // A create and a delete that wait cancel out.
         if delete && !signed {
-            drop(state.outbox.remove(&path))
+            state.outbox.remove(&path);
         } else {
-            drop(state.outbox.insert(path, row.clone()))
+            state.outbox.insert(path, row.clone());
         }
         Some(row)
     }

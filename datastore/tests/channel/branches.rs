@@ -8,8 +8,8 @@ use tidings_core::{Object, StorageHead};
 use tidings_datastore::channel::ChannelError;
 use tidings_datastore::storage::{FileStorage, MemoryStorage, Name};
 
-/// The owner's home over `state`, which compares with the storage.
-fn home(state: State, storage: &Arc<dyn Driver>, restoring: bool) -> Owner {
+/// The owner's publisher over `state`, which compares with the storage.
+fn comparing(state: &State, storage: &Arc<dyn Driver>, restoring: bool) -> Publisher {
     let archive = StorageArchive::new(storage.clone(), &owner_key().default_queue());
     let config = PublisherConfig {
         grant_wait: Duration::ZERO,
@@ -19,7 +19,12 @@ fn home(state: State, storage: &Arc<dyn Driver>, restoring: bool) -> Owner {
         restoring,
         ..PublisherConfig::new(Arc::new(Nowhere), Vec::new())
     };
-    let publisher = Publisher::open(state.clone(), owner_key(), config).expect("opened");
+    Publisher::open(state.clone(), owner_key(), config).expect("opened")
+}
+
+/// The same with its channel.
+fn home(state: State, storage: &Arc<dyn Driver>, restoring: bool) -> Owner {
+    let publisher = comparing(&state, storage, restoring);
     let channel = channel(&state, &publisher, storage);
     Owner { state, publisher, channel }
 }
@@ -155,7 +160,10 @@ async fn of_the_left_branch_no_part_is_named_and_all_of_them_stay_for_the_grace(
 async fn race(storage: Arc<dyn Driver>) {
     let setup = home(memory(), &storage, false);
     setup.publish(&[put("/a", "common")]).await;
-    let second = rebuilt(&storage).await;
+    // Without a channel, which would write the first head of its own term at once.
+    let racer = memory();
+    let publisher = comparing(&racer, &storage, true);
+    assert!(publisher.compared(LONG).await.is_whole());
     let racing = Racing::new(storage.clone());
     let driver: Arc<dyn Driver> = racing.clone();
     setup.channel.close().await;
@@ -164,12 +172,16 @@ async fn race(storage: Arc<dyn Driver>) {
     first.channel.flush(LONG).await.expect("in the storage");
     first.write(&[put("/b", "first")]).await;
     racing.hold();
-    let (raced, ()) = tokio::join!(first.channel.flush(LONG), async {
-        let held = tokio::time::timeout(LONG, racing.held()).await;
-        held.expect("the first home is about to write");
-        second.publish(&[put("/c", "second")]).await;
-        racing.go_on();
-    });
+    let flushing = first.channel.flush(LONG);
+    tokio::pin!(flushing);
+    tokio::select! {
+        early = &mut flushing => panic!("it was to be held back: {early:?}"),
+        () = racing.held() => {}
+    }
+    let second = Owner { channel: channel(&racer, &publisher, &storage), state: racer, publisher };
+    second.publish(&[put("/c", "second")]).await;
+    racing.go_on();
+    let raced = flushing.await;
     assert!(matches!(raced, Err(ChannelError::Overtaken)), "{raced:?}");
     assert_eq!(seen(&restored(&storage).await), second.view());
     assert!(first.channel.flush(LONG).await.is_err());

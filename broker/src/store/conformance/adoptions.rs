@@ -154,8 +154,11 @@ fn repeating_an_append_of_staged_entries_changes_nothing<S: Store>(store: &S) {
     assert_eq!(seen(store, &owner), [1, 2, 3]);
 }
 
+/// Live bytes, rows and hashes of the history.
+type Whole = (u64, Vec<Option<LiveRow>>, Vec<Option<[u8; 32]>>);
+
 /// Rows, entries and history of a queue, as the owner's newest branch has them.
-fn whole<S: Store>(store: &S, owner: &Publisher) -> (u64, Vec<Option<LiveRow>>, Vec<Option<[u8; 32]>>) {
+fn whole<S: Store>(store: &S, owner: &Publisher) -> Whole {
     let row = done(store.queue(&owner.queue)).expect("the queue is there");
     let births: Vec<_> = owner.live().iter().map(|row| row.birth).collect();
     let nodes: Vec<_> = (0..9).map(NodeIndex::leaf).collect();

@@ -21,7 +21,7 @@ pub(super) enum Standing {
     /// In the own history, or at the start.
     Known(Cursor),
     /// On a branch that was left behind, and whose values were merged.
-    Merged(SignedHead),
+    Merged(Box<SignedHead>),
 }
 
 /// What a comparison came to.
@@ -65,7 +65,7 @@ impl Owner {
             return Ok(Comparison::Fits(Standing::Known(head.cursor())));
         }
         if merged {
-            return Ok(Comparison::Fits(Standing::Merged(head)));
+            return Ok(Comparison::Fits(Standing::Merged(Box::new(head))));
         }
         match self.stranger(&head)? {
             Some(stranger) if self.restoring => {

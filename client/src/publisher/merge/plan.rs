@@ -140,7 +140,7 @@ mod tests {
     fn a_value_is_rescued_once() {
         let (tail, live) = (row("/a", 4, Some("tail")), row("/a", 5, Some("base")));
         let rescued = rescue(&tail);
-        assert_eq!(merged(&[live.clone(), rescued.clone()], 0, &[tail.clone()]), (Vec::new(), 0));
+        assert_eq!(merged(&[live.clone(), rescued.clone()], 0, std::slice::from_ref(&tail)), (Vec::new(), 0));
         let decided = Mutation { operation: Operation::Delete, inline: None, ..rescued };
         assert_eq!(merged(&[live, decided], 0, &[tail.clone(), tail]), (Vec::new(), 0));
     }

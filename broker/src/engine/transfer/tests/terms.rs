@@ -249,7 +249,7 @@ fn a_closed_head_is_left_by_a_higher_term_alone() {
         (head.number, head.previous) = (head.number.next().expect("small"), before.hash());
         head.state = tidings_core::QueueState::Open;
     });
-    let refusal = take(&left.store, left.fork.left.descriptor(), &[next.clone()]).expect_err("it is closed");
+    let refusal = take(&left.store, left.fork.left.descriptor(), std::slice::from_ref(&next)).expect_err("it is closed");
     assert_eq!((refusal.code, refusal.head), (RefusalCode::Invalid, closed.head.clone()));
     same.push(next);
     assert_eq!(adopt(&left.store, left.fork.left.descriptor(), &[anew(&same)]).expect_err("it is closed").code, RefusalCode::Conflict);
