@@ -75,12 +75,30 @@ pub(super) async fn descent(
     if base.next() == Some(number) {
         return Ok(Descent { leaf: view.head.head().previous.bytes().to_vec(), proof: Vec::new() });
     }
+    // What is folded in already cannot be looked into again.
+    let known = ancestry.take().filter(|ancestry| ancestry.frontier.leaves() <= base.value());
+    if let Some(folded) = known {
+        match fold(index, view, base, folded, ancestry).await {
+            // Perhaps it is the history of a branch that was left.
+            Err(IndexError::Contradiction(_)) => {}
+            outcome => return outcome,
+        }
+    }
+    fold(index, view, base, Ancestry::start(index.queue()), ancestry).await
+}
+
+/// The same, going on from what is folded in.
+async fn fold(
+    index: &Index,
+    view: &StorageHead,
+    base: HeadNumber,
+    mut folded: Ancestry,
+    ancestry: &mut Option<Ancestry>,
+) -> Result<Descent, IndexError> {
+    let number = view.head.head().number;
     let plan = ProofPlan::new(base.value(), number.value()).ok_or(IndexError::Contradiction("a history is too long"))?;
     let leaf = NodeIndex::leaf(base.value());
     let mut wanted: Nodes = plan.nodes().iter().chain([&leaf]).map(|node| (*node, None)).collect();
-    // What is folded in already cannot be looked into again.
-    let known = ancestry.take().filter(|ancestry| ancestry.frontier.leaves() <= base.value());
-    let mut folded = known.unwrap_or_else(|| Ancestry::start(index.queue()));
     if base == HeadNumber::ZERO {
         note(&mut wanted, &leaf, index.queue().bytes());
     }

@@ -62,8 +62,9 @@ impl Session {
             // The same head with other parts, or another pulse.
             Some(shown) if rank == shown => self.shown = Some(view),
             _ => {
+                let announce = self.announce(&view).await?;
                 self.admit(&view).await?;
-                self.announce(&view).await?;
+                self.send(Reply::Announce(announce)).await?;
                 self.stream(&view).await?;
                 self.shown = Some(view);
             }
@@ -109,11 +110,16 @@ impl Session {
         Ok(())
     }
 
-    async fn announce(&mut self, view: &StorageHead) -> Result<(), End> {
+    /// How the head of `view` descends from the one announced before it. One that does not is of another branch: what is read of
+    /// that one begins with a subscription of its own, as at a broker. [P-10]
+    async fn announce(&mut self, view: &StorageHead) -> Result<Announce, End> {
         let base = self.shown.as_ref().map_or(self.subscribe.cursor, |shown| shown.head.rank().number);
         let descent = descent(&self.index, view, base, &mut self.ancestry).await?;
-        let announce = Announce { head: view.head.bytes().clone(), base, leaf: descent.leaf.into(), proof: descent.proof };
-        self.send(Reply::Announce(announce)).await
+        if self.shown.as_ref().is_some_and(|shown| descent.leaf != shown.head.hash().bytes()) {
+            let refusal = Refusal::new(RefusalCode::Conflict, "the storage shows another branch of the queue");
+            return Err(End::Refused(refusal.at_head(view.head.bytes().clone())));
+        }
+        Ok(Announce { head: view.head.bytes().clone(), base, leaf: descent.leaf.into(), proof: descent.proof })
     }
 
     /// The live entries above the position; segments are read one by one, and only those that have some.

@@ -275,6 +275,76 @@ async fn a_rescued_value_outlives_the_next_loss_of_the_state() {
     assert_eq!(values(&third.view()), [("/a".to_owned(), "second".to_owned())]);
 }
 
+/// Everything in one storage is in the other one, the head object last.
+async fn copied(from: &Arc<dyn Driver>, to: &Arc<dyn Driver>) {
+    let mut names = objects(&**from).await;
+    names.sort_by_key(|name| name.as_str().ends_with("/head"));
+    for name in names {
+        to.replace(&name, content(&**from, &name).await).await.expect("written");
+    }
+}
+
+/// A storage that shows a branch which parts from a head that the reader verified; `wanted` says which terms the branches have.
+async fn parted(wanted: impl Fn(&StorageHead, &StorageHead) -> bool) -> (Subscriber, State, Arc<dyn Driver>, Arc<dyn Driver>) {
+    let (storage, other): (Arc<dyn Driver>, Arc<dyn Driver>) = (Arc::new(MemoryStorage::new()), Arc::new(MemoryStorage::new()));
+    let first = home(memory(), &storage, false);
+    first.publish(&[put("/a", "common")]).await;
+    let queue_state = memory();
+    let queue = follow(&queue_state, &first.grant(&reader_key()).await);
+    drop(first);
+    copied(&storage, &other).await;
+    let second = rebuilt(&storage).await;
+    second.publish(&[put("/b", "second")]).await;
+    loop {
+        let branch: Arc<dyn Driver> = Arc::new(MemoryStorage::new());
+        copied(&other, &branch).await;
+        let third = rebuilt(&branch).await;
+        third.publish(&[put("/c", "third")]).await;
+        third.publish(&[put("/d", "third")]).await;
+        // Steps of terms are random.
+        if wanted(&shown(&storage).await, &shown(&branch).await) {
+            let mut reader = subscriber(&queue_state, queue, &storage, Duration::from_millis(20));
+            until_value(&mut reader, "/b", "second").await;
+            return (reader, queue_state, storage, branch);
+        }
+    }
+}
+
+/// [P-14] [P-21] What a reader verified is not in the history of the higher term that the storage shows now: it is told, and reads on.
+#[tokio::test]
+async fn a_reader_of_a_storage_that_shows_a_higher_term_of_another_branch_is_told_what_was_rewound() {
+    let (mut reader, _state, storage, branch) = parted(|left, right| right.head.rank() > left.head.rank()).await;
+    copied(&branch, &storage).await;
+    verdict(&mut reader, Verdict::Rewound).await;
+    until_value(&mut reader, "/d", "third").await;
+    assert!(reader.get(&"/b".parse().expect("a path")).expect("read").is_none());
+}
+
+/// [P-14] [P-21] A lower term is an older head: the reader keeps what it verified and accuses nobody.
+#[tokio::test]
+async fn a_reader_of_a_storage_that_shows_a_lower_term_of_another_branch_keeps_what_it_has() {
+    let (reader, state, storage, branch) = parted(|left, right| right.head.rank() < left.head.rank()).await;
+    reader.close().await;
+    copied(&branch, &storage).await;
+    let mut reader = subscriber(&state, owner_key().default_queue().id(), &storage, Duration::from_millis(20));
+    let told = async {
+        loop {
+            if let Event::Verdict(report) = reader.next().await.expect("running") {
+                assert!(!matches!(report.verdict, Verdict::Withheld | Verdict::Forked | Verdict::Rewound), "{:?}", report.verdict);
+                if report.verdict == Verdict::Stale {
+                    return;
+                }
+            }
+        }
+    };
+    tokio::time::timeout(LONG, told).await.expect("in time");
+    assert_eq!(
+        reader.get(&"/b".parse().expect("a path")).expect("read").and_then(|found| found.mutation.inline).as_deref(),
+        Some(&b"second"[..])
+    );
+    assert!(reader.get(&"/d".parse().expect("a path")).expect("read").is_none());
+}
+
 /// A head object that a storage lost half of is nothing that could be merged: it is written anew.
 #[tokio::test]
 async fn a_damaged_head_object_is_written_anew() {

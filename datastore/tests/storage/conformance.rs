@@ -13,6 +13,7 @@ pub(crate) async fn check(storage: Arc<dyn Driver>) {
     what_is_created_is_read(storage).await;
     creating_again_is_done_already(storage).await;
     what_is_replaced_is_new(storage).await;
+    what_changed_meanwhile_is_not_exchanged(storage).await;
     a_file_is_stored_whole(storage).await;
     a_longer_one_than_allowed_is_refused(storage).await;
     names_are_listed_by_segment(storage).await;
@@ -43,6 +44,19 @@ async fn what_is_replaced_is_new(storage: &dyn Driver) {
         storage.replace(&name("head"), content.into()).await.expect("replaced");
         assert_eq!(read(storage, "head").await.as_deref(), Ok(content.as_bytes()));
     }
+}
+
+async fn what_changed_meanwhile_is_not_exchanged(storage: &dyn Driver) {
+    let exchange = async |seen: Option<&'static str>, new: &'static str| {
+        storage.exchange(&name("exchanged"), seen.map(Into::into), new.into()).await.expect("asked")
+    };
+    assert!(!exchange(Some("other"), "one").await, "there is none");
+    assert!(exchange(None, "one").await && exchange(Some("one"), "two").await);
+    for seen in [None, Some("one"), Some("something longer")] {
+        assert!(!exchange(seen, "three").await, "{seen:?}");
+    }
+    assert!(exchange(Some("one"), "two").await, "an answer that was lost is asked for again");
+    assert_eq!(read(storage, "exchanged").await.as_deref(), Ok(&b"two"[..]));
 }
 
 async fn a_file_is_stored_whole(storage: &dyn Driver) {
