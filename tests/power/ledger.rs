@@ -25,7 +25,8 @@ pub(crate) struct Ledger {
     pub(crate) promises: u64,
     /// Head hashes that a broker was seen to hold.
     heads: BTreeMap<u64, String>,
-    acknowledged: u64,
+    /// What the broker was seen to hold as acknowledged.
+    pub(crate) acknowledged: u64,
     /// What is not as it was said.
     pub(crate) violations: Vec<String>,
 }
