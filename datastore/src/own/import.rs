@@ -1,6 +1,7 @@
 //! Whole folders, in batches: one transaction stages a batch, one releases it, and its objects are written at once.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tidings_client::Write;
@@ -172,13 +173,13 @@ impl Datastore {
         let done = self.store_and_release(read, &sealed, &turns).await;
         if done.as_ref().is_err_and(nothing_written) {
             for ((path, sealed), turn) in sealed.iter().zip(&turns) {
-                self.withdraw(turn.sequence, path, &sealed.reference).await?;
+                self.withdraw(turn, path, &sealed.reference).await?;
             }
         }
         done
     }
 
-    async fn store_and_release(&self, read: &[Read], sealed: &[(&RecordPath, &Sealed)], turns: &[Turn]) -> Result<(), DatastoreError> {
+    async fn store_and_release(&self, read: &[Read], sealed: &[(&RecordPath, &Sealed)], turns: &[Arc<Turn>]) -> Result<(), DatastoreError> {
         let stored = stream::iter(sealed).map(|(_, sealed)| async move {
             self.store(sealed).await?;
             self.reach(FailPoint::ImportStoredOne);
@@ -204,7 +205,7 @@ impl Read {
         }
     }
 
-    fn intent<'t>(&self, turns: &mut impl Iterator<Item = &'t Turn>) -> Option<Intent> {
+    fn intent<'t>(&self, turns: &mut impl Iterator<Item = &'t Arc<Turn>>) -> Option<Intent> {
         let path = self.found.path.clone();
         match &self.content {
             Content::Prepared(Prepared::Inline(value)) => {
@@ -212,7 +213,7 @@ impl Read {
                 Some(Intent { write, staged: None })
             }
             Content::Prepared(Prepared::Sealed(sealed)) => {
-                let staged = turns.next().map(|turn| turn.sequence);
+                let staged = turns.next().map(Arc::clone);
                 Some(Intent { write: Write::PutObject { path, object: sealed.reference.clone() }, staged })
             }
             Content::Unchanged | Content::Skipped(_) => None,

@@ -12,7 +12,7 @@ mod import; // whole folders
 mod ledger; // rows
 mod put;
 mod release; // into the outbox, one at a time
-mod settle; // what a crash left
+mod settle; // what a crash or a dropped call left
 mod stage;
 mod walk; // files of a folder
 
@@ -23,10 +23,11 @@ pub use import::{ImportReport, Imported, Importing, SkipReason, Skipped};
 pub use put::Value;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidings_client::{Publisher, State};
+use tokio::task::JoinHandle;
 
 use crate::object;
 use crate::storage::Driver;
@@ -68,12 +69,13 @@ struct Shared {
     config: DatastoreConfig,
     releases: Releases,
     active: Active,
+    settling: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Datastore {
     /// Opens the datastore beside `publisher`, whose state `state` is, and settles what an earlier process staged: each staged
     /// value that is whole in storage, and whose record was not written since, is released; every other one is withdrawn. What the
-    /// storage cannot be asked about now is settled by [`Self::collect`].
+    /// storage cannot be asked about now, and what calls leave that are dropped, is settled as soon as can be.
     ///
     /// # Errors
     /// The spool or the state cannot be used. A storage that cannot be reached is no error.
@@ -85,9 +87,15 @@ impl Datastore {
         let cleaned = tokio::task::spawn_blocking(move || object::clean(&spool)).await;
         cleaned.map_err(|error| DatastoreError::Spool(std::io::Error::other(error)))?.map_err(DatastoreError::Spool)?;
         let releases = Releases::start(publisher.clone(), state.clone());
-        let active = Active::after(&state)?;
-        let datastore = Self { shared: Arc::new(Shared { state, publisher, config, releases, active }) };
-        datastore.settle().await?;
+        let (active, left) = Active::after(&state)?;
+        let shared = Arc::new_cyclic(|shared| {
+            let settling = tokio::spawn(settle::run(shared.clone(), left));
+            Shared { state, publisher, config, releases, active, settling: Mutex::new(Some(settling)) }
+        });
+        let datastore = Self { shared };
+        if datastore.settle().await? > 0 {
+            datastore.shared.active.leave();
+        }
         datastore.adopt().await?;
         Ok(datastore)
     }
@@ -100,9 +108,14 @@ impl Datastore {
         Ok(ledger::staged_count(&self.shared.state)?)
     }
 
-    /// Ends the task behind all handles, after what was asked before; then only handles hold the state. Everything written is
+    /// Ends the tasks behind all handles, after what was asked before; then only handles hold the state. Everything written is
     /// durable; close the publisher afterwards.
     pub async fn close(self) {
+        let settling = self.shared.settling.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(settling) = settling {
+            settling.abort();
+            let _ = settling.await;
+        }
         self.shared.releases.close().await;
     }
 

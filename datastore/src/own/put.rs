@@ -1,5 +1,7 @@
 //! Writing and reading one record.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tidings_client::{Ticket, Write, WriteError};
 use tidings_core::{ObjectReference, RecordPath};
@@ -34,8 +36,7 @@ impl Datastore {
     /// Of two puts of one record at once the one that is released later wins. In memory is about 1 MiB of the value.
     ///
     /// # Errors
-    /// The record stands as before, but for `Unsettled`. Safe to cancel, but then it may have been written, or be written by the next
-    /// [`Self::collect`] or [`Self::open`].
+    /// The record stands as before, but for `Unsettled`. Safe to cancel: then it is soon written, or withdrawn, or was written.
     pub async fn put(&self, path: RecordPath, value: Source, content_type: String) -> Result<Ticket, DatastoreError> {
         match prepare(value, content_type.clone(), &self.shared.config.spool).await? {
             Prepared::Inline(value) => self.release_one(Write::Put { path, value, content_type }, None).await,
@@ -79,7 +80,7 @@ impl Datastore {
         let done = self.finish(&path, &sealed, &turn).await;
         match done {
             Err(error) if nothing_written(&error) => {
-                self.withdraw(turn.sequence, &path, &sealed.reference).await.map_err(unsettled)?;
+                self.withdraw(&turn, &path, &sealed.reference).await.map_err(unsettled)?;
                 Err(error)
             }
             // A put whose release failed told that nothing was written, and the next start wrote it.
@@ -87,11 +88,11 @@ impl Datastore {
         }
     }
 
-    async fn finish(&self, path: &RecordPath, sealed: &Sealed, turn: &Turn) -> Result<Ticket, DatastoreError> {
+    async fn finish(&self, path: &RecordPath, sealed: &Sealed, turn: &Arc<Turn>) -> Result<Ticket, DatastoreError> {
         self.store(sealed).await?;
         self.reach(FailPoint::PutStored);
         let write = Write::PutObject { path: path.clone(), object: sealed.reference.clone() };
-        let ticket = self.release_one(write, Some(turn.sequence)).await?;
+        let ticket = self.release_one(write, Some(Arc::clone(turn))).await?;
         self.reach(FailPoint::PutReleased);
         Ok(ticket)
     }
@@ -101,13 +102,13 @@ impl Datastore {
         self.shared.config.storage.create(&name, sealed.content()).await.map_err(DatastoreError::Storage)
     }
 
-    pub(super) async fn release_one(&self, write: Write, staged: Option<u64>) -> Result<Ticket, DatastoreError> {
+    pub(super) async fn release_one(&self, write: Write, staged: Option<Arc<Turn>>) -> Result<Ticket, DatastoreError> {
         let tickets = self.shared.releases.release(vec![Intent { write, staged }]).await?;
         Ok(tickets.into_iter().next().expect("one for each write"))
     }
 }
 
-/// The staged row is still there, and the next start writes what it tells of.
+/// The staged row is still there, and what it tells of is written or withdrawn when the state answers again.
 fn unsettled(error: DatastoreError) -> DatastoreError {
     match error {
         // That says so by itself.
@@ -116,7 +117,7 @@ fn unsettled(error: DatastoreError) -> DatastoreError {
     }
 }
 
-/// Whether it is certain that the outbox does not name the object. Else it must not be removed: the row is settled at the next start.
+/// Whether it is certain that the outbox does not name the object. Else it must not be removed: the row is settled later.
 pub(super) fn nothing_written(error: &DatastoreError) -> bool {
     match error {
         DatastoreError::Write(error) => !matches!(error, WriteError::Closed | WriteError::State(_)),

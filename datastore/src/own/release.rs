@@ -1,6 +1,7 @@
 //! Releasing: one task gives writes to the publisher, so that what it sees named is what it replaces.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use tidings_client::{Named, Publisher, Row, State, StateError, Ticket, Write, WriteError};
 use tidings_core::{Mutation, RecordPath};
@@ -8,6 +9,7 @@ use tidings_proto::HeadNumber;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ledger::{LedgerEntry, Staged, Standing};
+use super::stage::Turn;
 
 /// Releases that wait for the task.
 const WAITING_MAX: usize = 256;
@@ -16,11 +18,11 @@ const WAITING_MAX: usize = 256;
 #[derive(Clone)]
 pub(super) struct Releases(mpsc::Sender<Asked>);
 
-/// A write, and the staged row that ends with it.
+/// A write, and the staged row that ends with it. Nobody else works at that row before this is over.
 #[derive(Clone)]
 pub(super) struct Intent {
     pub(super) write: Write,
-    pub(super) staged: Option<u64>,
+    pub(super) staged: Option<Arc<Turn>>,
 }
 
 /// What is asked of the task.
@@ -112,8 +114,9 @@ impl Task {
     async fn write(&self, intents: Vec<Intent>) -> Result<Vec<Ticket>, WriteError> {
         let task = self.clone();
         let (intents, plan) = blocking(move || Plan::of(&task.publisher, &intents).map(|plan| (intents, plan))).await?;
-        let writes = intents.into_iter().map(|intent| intent.write).collect();
+        let (writes, turns): (_, Vec<_>) = intents.into_iter().map(|intent| (intent.write, intent.staged)).unzip();
         let tickets = self.publisher.write_with(writes, plan.rows).await?;
+        turns.iter().flatten().for_each(|turn| turn.end());
         let task = self.clone();
         // Not needed for anything but speed: what is not marked here is collected later.
         if let Err(error) = blocking(move || task.mark_unused(&plan.conflated)).await {
@@ -164,7 +167,7 @@ impl Plan {
                 _ => None,
             };
             plan.rows.extend(object.map(|object| LedgerEntry::row(path, &object, Standing::Named)));
-            plan.rows.extend(intent.staged.map(Staged::remove));
+            plan.rows.extend(intent.staged.as_ref().map(|turn| Staged::remove(turn.sequence)));
             earlier.insert(path, object);
         }
         Ok(plan)

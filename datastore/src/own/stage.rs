@@ -1,10 +1,12 @@
 //! Staging: what is about to be written to storage is durable before.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidings_client::{Named, State, StateError};
 use tidings_core::{ObjectReference, RecordPath};
+use tokio::sync::mpsc;
 
 use super::ledger::{LedgerEntry, STAGED, Staged, Standing, sequence};
 use super::{Datastore, DatastoreError, FailPoint};
@@ -12,61 +14,88 @@ use crate::object::object_name;
 
 /// Staged rows that a call of this process works at; others are what a crash or a dropped call left.
 #[derive(Clone)]
-pub(super) struct Active(Arc<Mutex<Numbers>>);
+pub(super) struct Active {
+    numbers: Arc<Mutex<Numbers>>,
+    left: mpsc::Sender<()>,
+}
 
 struct Numbers {
     next: u64,
     active: BTreeSet<u64>,
 }
 
-/// A staged row that is worked at until this is dropped.
+/// A staged row that is worked at until this is dropped: by one call alone.
 pub(super) struct Turn {
     pub(super) sequence: u64,
+    ended: AtomicBool,
     active: Active,
 }
 
 impl Active {
-    /// Goes on after the rows that are there.
-    pub(super) fn after(state: &State) -> Result<Self, StateError> {
+    /// Goes on after the rows that are there. Gives word when a turn is over and its row is still there.
+    pub(super) fn after(state: &State) -> Result<(Self, mpsc::Receiver<()>), StateError> {
         let mut next = 1;
         while let Some((key, _)) = state.rows(STAGED, &[], Some(&u64::to_be_bytes(next - 1)), 1)?.first() {
             next = sequence(key)?.saturating_add(1);
         }
-        Ok(Self(Arc::new(Mutex::new(Numbers { next, active: BTreeSet::new() }))))
+        let (left, word) = mpsc::channel(1);
+        Ok((Self { numbers: Arc::new(Mutex::new(Numbers { next, active: BTreeSet::new() })), left }, word))
     }
 
-    pub(super) fn contains(&self, sequence: u64) -> bool {
-        self.numbers().active.contains(&sequence)
-    }
-
-    pub(super) fn take(&self) -> Turn {
+    /// The next row, which is not there yet.
+    pub(super) fn begin(&self) -> Turn {
         let mut numbers = self.numbers();
         let sequence = numbers.next;
         numbers.next += 1;
         numbers.active.insert(sequence);
-        Turn { sequence, active: self.clone() }
+        self.turn(sequence)
+    }
+
+    /// A row that is there, if nobody works at it.
+    pub(super) fn take(&self, sequence: u64) -> Option<Turn> {
+        self.numbers().active.insert(sequence).then(|| self.turn(sequence))
+    }
+
+    /// Some rows are left.
+    pub(super) fn leave(&self) {
+        // If one word waits already, that is enough.
+        let _ = self.left.try_send(());
+    }
+
+    fn turn(&self, sequence: u64) -> Turn {
+        Turn { sequence, ended: AtomicBool::new(false), active: self.clone() }
     }
 
     fn numbers(&self) -> MutexGuard<'_, Numbers> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn {
+    /// The row is gone, or is left to a later one.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         self.active.numbers().active.remove(&self.sequence);
+        if !self.ended.load(Ordering::Relaxed) {
+            self.active.leave();
+        }
     }
 }
 
 impl Datastore {
     /// Makes staged rows for values, in one transaction.
-    pub(super) async fn stage(&self, values: Vec<(RecordPath, ObjectReference)>) -> Result<Vec<Turn>, DatastoreError> {
+    pub(super) async fn stage(&self, values: Vec<(RecordPath, ObjectReference)>) -> Result<Vec<Arc<Turn>>, DatastoreError> {
         let datastore = self.clone();
         blocking(move || {
             let (mut turns, mut rows) = (Vec::with_capacity(values.len()), Vec::with_capacity(values.len()));
             for (path, object) in values {
                 let clock = newest_clock(&datastore.shared.publisher.named(&path)?);
-                let turn = datastore.shared.active.take();
+                let turn = Arc::new(datastore.shared.active.begin());
                 rows.push(Staged { path, object, clock }.row(turn.sequence));
                 turns.push(turn);
             }
@@ -77,10 +106,11 @@ impl Datastore {
     }
 
     /// Ends a staged row without a write. Its object may be in storage: the ledger knows it until it is not.
-    pub(super) async fn withdraw(&self, sequence: u64, path: &RecordPath, object: &ObjectReference) -> Result<(), DatastoreError> {
-        let marked = [Staged::remove(sequence), LedgerEntry::row(path, &object.id, Standing::Unused)];
+    pub(super) async fn withdraw(&self, turn: &Turn, path: &RecordPath, object: &ObjectReference) -> Result<(), DatastoreError> {
+        let marked = [Staged::remove(turn.sequence), LedgerEntry::row(path, &object.id, Standing::Unused)];
         let state = self.shared.state.clone();
         blocking(move || Ok(state.put_rows(&marked)?)).await?;
+        turn.end();
         self.reach(FailPoint::WithdrawMarked);
         if self.shared.config.storage.remove(&object_name(&object.id)).await.is_err() {
             // The next collection tries again.

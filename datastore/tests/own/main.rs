@@ -3,6 +3,7 @@
 mod broker;
 mod collecting;
 mod crashes;
+mod dropped;
 mod importing;
 mod merges;
 mod records;
