@@ -43,7 +43,7 @@ sim: setup ## simulate the seeds FROM=0 up to TO=1000
 	TIDINGS_SIM_FROM=$(FROM) TIDINGS_SIM_TO=$(TO) cargo test $(CARGO_ALL) --test sim -- --nocapture
 
 kill-lab: setup ## kill broker, owner and reader until ROUNDS=10000 are done, those of docs/evidence/kill-lab.json counted
-	$(KILL_EVIDENCE) cargo test $(CARGO_ALL) --test kill -- --include-ignored --nocapture whoever_is_killed
+	$(KILL_EVIDENCE) cargo test $(CARGO_ALL) --test kill -- --nocapture whoever_is_killed
 
 power-lab: setup ## cut the power until docs/evidence/power-lab.json counts CUTS=2000
 	TIDINGS_POWER_CUTS=$(CUTS) cargo test $(CARGO_ALL) --test power -- --ignored --nocapture as_many_power_cuts

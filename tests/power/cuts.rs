@@ -75,7 +75,6 @@ fn kept(chance: &mut Chance) -> (&'static str, Keep) {
 
 /// [P-3, P-7, P-15]
 #[test]
-#[ignore = "open fault: a torn log may still be taken for damage; see docs/reliability.md"]
 fn two_hundred_power_cuts_lose_nothing_that_was_promised() {
     for seed in 0..5 {
         let Some(count) = cut_power(seed, 40) else { return };

@@ -24,3 +24,28 @@ fn a_broker_whose_last_write_was_torn_anywhere_starts_with_all_that_it_receipted
         }
     }
 }
+
+/// A log with a torn end that had been read came back with the next cut, in front of whole writes, and was taken for damage.
+#[test]
+fn a_log_that_was_read_does_not_come_back() {
+    let Some(mut site) = Site::new(7) else { return };
+    site.begin();
+    site.wait_for_receipts(7);
+    site.kill_broker_before_a_sync();
+    site.disk(Party::Broker).cut(Keep::Some, 1);
+    let before = logs(&site);
+    assert!(!before.is_empty());
+    site.open_store();
+    site.disk(Party::Broker).cut(Keep::Nothing, 0);
+    let after = logs(&site);
+    assert!(before.iter().all(|log| !after.contains(log)), "{before:?} {after:?}");
+    site.open_store();
+    assert_eq!(site.ledger().violations, Vec::<String>::new());
+}
+
+/// Names of the logs in the broker's store.
+fn logs(site: &Site) -> Vec<String> {
+    let files = std::fs::read_dir(site.disk(Party::Broker).place().join("data/store")).expect("a store");
+    let names = files.map(|file| file.expect("a file").file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.ends_with(".log")).collect()
+}

@@ -104,6 +104,8 @@ impl RocksStore {
         }
         let columns = || names.iter().map(|name| ColumnFamilyDescriptor::new(name, column_options(column_of(name), &cache)));
         let mut db = or_torn(folder, options, |options| DB::open_cf_descriptors(options, folder, columns()))?;
+        // RocksDB removed the logs that it read. If a power cut brought one back, its torn end would stand before whole writes.
+        crate::folder::sync(folder).map_err(|error| OpenError::Io(Cause::new(error.to_string())))?;
         match format(&db)? {
             Some(found) if found > FORMAT => return Err(OpenError::TooNew { found }),
             Some(FORMAT) => require_all(&db)?,
