@@ -2,7 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tidings_proto::{BrokerAddress, RefusalCode};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -19,6 +20,8 @@ use crate::store::Store;
 
 /// Publishes that were checked and wait for the commit thread.
 const JOBS_MAX: usize = 1_024;
+/// How often a broker that ends looks whether its store is still used.
+const LET_GO: Duration = Duration::from_millis(2);
 
 /// Why a broker does not start. Nothing is served.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +54,9 @@ pub struct Broker {
     draining: watch::Sender<bool>,
     accepting: JoinHandle<()>,
     commits_ended: oneshot::Receiver<()>,
+    store: Weak<dyn Store>,
+    /// Handles to it that others had at the start.
+    others: usize,
 }
 
 impl Broker {
@@ -60,6 +66,7 @@ impl Broker {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(config: BrokerConfig, store: Arc<dyn Store>) -> Result<Self, StartError> {
+        let (weak, others) = (Arc::downgrade(&store), Arc::strong_count(&store) - 1);
         let identity = Identity::open(&config.data)?;
         let endpoint = quic::endpoint(config.listen, &identity)?;
         let local_addr = endpoint.local_addr().map_err(|source| StartError::Listen { listen: config.listen, source })?;
@@ -76,6 +83,8 @@ impl Broker {
             endpoint,
             draining,
             commits_ended,
+            store: weak,
+            others,
         })
     }
 
@@ -103,6 +112,10 @@ impl Broker {
         // What was committed is on disk, whether or not the last packets arrive.
         let _ = timeout_at(deadline, self.endpoint.wait_idle()).await;
         let _ = timeout_at(deadline, &mut self.commits_ended).await;
+        // Reads that were under way end on threads of their own.
+        while self.store.strong_count() > self.others && Instant::now() < deadline {
+            tokio::time::sleep(LET_GO).await;
+        }
     }
 }
 
