@@ -22,7 +22,7 @@ use super::status::OwnMark;
 use crate::clock;
 use crate::state::{Claim, Claimed, LossRow, OwnStep, OwnView, SealedView, State, StateError, Waiting, receipted};
 
-pub(super) use outbox::{Part, Taken};
+pub(super) use outbox::{Answer, Part, Taken};
 pub(super) use signing::UNASKED;
 pub(super) use terms::put_term;
 

@@ -105,13 +105,14 @@ async fn a_reference_beyond_its_bounds_is_refused() {
 
 #[tokio::test]
 async fn what_names_values_of_a_record_is_what_waits_and_what_is_signed() {
-    let peer = Peer::new();
-    let publisher = publisher(&memory(), &peer);
+    let (peer, state) = (Peer::new(), memory());
+    let connected = publisher(&state, &peer);
     // Without a reader a tombstone goes at once.
-    reader(&publisher).await;
-    published(&publisher, &[put("/a", "1")]).await;
-    published(&publisher, &[delete("/a")]).await;
-    peer.set(|queue| queue.away = true);
+    reader(&connected).await;
+    published(&connected, &[put("/a", "1")]).await;
+    published(&connected, &[delete("/a")]).await;
+    connected.close().await;
+    let publisher = alone(&state);
     publisher.write(vec![put("/a", "2")]).await.expect("written");
     let named = publisher.named(&path("/a")).expect("read");
     let (signed, offset) = named.signed.expect("a tombstone");

@@ -31,6 +31,11 @@ impl Owner {
         !self.writer.term_is_open() && self.writer.head().is_some_and(|head| head.head().state == QueueState::Closed)
     }
 
+    /// Whether a term was opened on a closed head, and nothing is signed in it yet.
+    pub(super) fn is_behind_closed(&self) -> bool {
+        self.writer.term_is_open() && self.writer.head().is_some_and(|head| head.head().state == QueueState::Closed)
+    }
+
     /// Opens a new term on the closed head. Where somebody goes on serving the queue, its first head is signed at once: to them the
     /// queue would be closed too.
     pub(in super::super) fn reopen(&mut self, goes_on: bool, now: Timestamp) -> Result<(), SignError> {
@@ -46,8 +51,7 @@ impl Owner {
     /// Signs the first head of a term that was opened on a closed head: whoever goes on serving the queue shows it as closed until then.
     /// `None` where nothing is closed. [P-13]
     pub(in super::super) fn sign_behind_closed(&mut self, now: Timestamp) -> Result<Option<Published>, SignError> {
-        let closed = self.writer.head().is_some_and(|head| head.head().state == QueueState::Closed);
-        if !closed || !self.writer.term_is_open() {
+        if !self.is_behind_closed() {
             return Ok(None);
         }
         if let Some(opening) = self.sign_opening(now)? {
