@@ -72,7 +72,9 @@ fn accept(reader: &mut Reader, store: &mut MemoryReaderStore, replies: &[Reply])
 
 fn accepts(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("accept");
-    for (name, records, mutations) in [("a delta of", 1, 1), ("a delta of", 100, 100), ("a delta of", 10_000, 10_000), ("a conflated delta of", 100, 10_000)] {
+    for (name, records, mutations) in
+        [("a delta of", 1, 1), ("a delta of", 100, 100), ("a delta of", 10_000, 10_000), ("a conflated delta of", 100, 10_000)]
+    {
         let mut owner = Owner::new(1);
         for first in (0..mutations).step_by(100) {
             let from = first % records;

@@ -24,11 +24,7 @@ fn heads(criterion: &mut Criterion) {
     group.bench_function("verify", |bench| bench.iter(|| black_box(head).verify(&key)));
     group.bench_function("append to a history", |bench| {
         let (frontier, _) = Frontier::start(&owner.writer.queue());
-        bench.iter_batched_ref(
-            || frontier.clone(),
-            |frontier| frontier.append(head.hash().bytes()),
-            criterion::BatchSize::SmallInput,
-        );
+        bench.iter_batched_ref(|| frontier.clone(), |frontier| frontier.append(head.hash().bytes()), criterion::BatchSize::SmallInput);
     });
     group.bench_function("encode a writer", |bench| bench.iter(|| black_box(&owner.writer).encode()));
 }

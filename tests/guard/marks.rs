@@ -65,7 +65,8 @@ impl Marks {
             return Vec::new();
         }
         let tolerance = if *by == self.counted { TOLERANCE } else { TOLERANCE_OTHER_TOOLS };
-        let unknown = counts.keys().filter(|path| !self.instructions.contains_key(*path)).map(|path| format!("{path} has no mark: make counts"));
+        let unknown =
+            counts.keys().filter(|path| !self.instructions.contains_key(*path)).map(|path| format!("{path} has no mark: make counts"));
         let wrong = self.instructions.iter().filter_map(|(path, mark)| match counts.get(path) {
             Some(count) => wrong(path, *mark, *count, tolerance),
             None => Some(format!("{path} has a mark and is no path any more: make counts")),
