@@ -2,6 +2,7 @@
 
 mod ahead; // what was staged for an append to come
 mod append;
+mod figures; // what it holds and did
 mod folder;
 mod keys;
 mod log_tail;
@@ -13,12 +14,13 @@ mod tamper; // for tests: a hand on the disk
 #[cfg(test)]
 mod tests;
 mod torn_write;
+mod tuning;
 mod values;
 mod writes; // whether anything may still be written
 
 use std::sync::Mutex;
 
-use ::rocksdb::{ColumnFamily, DB};
+use ::rocksdb::{ColumnFamily, DB, Options};
 use bytes::Bytes;
 use roaring::RoaringTreemap;
 use tidings_core::history::NodeIndex;
@@ -30,13 +32,17 @@ use self::snapshot::Moment;
 use self::writes::Writes;
 use super::{Acked, Append, Cause, LiveRow, QueueRow, Scan, ScanLimit, Snapshot, Staged, Store, StoreError};
 
+pub use figures::{Done, Figures};
 pub use open::{OpenError, Settings};
 pub use tamper::rewrite_entry;
+pub use tuning::Tuning;
 pub use writes::Condition;
 
 /// A store in one folder, for one process. Queues at rest cost disk, no memory.
 pub struct RocksStore {
     db: DB,
+    /// What its counts are read from, if it counts.
+    counted: Option<Options>,
     /// Held from the check of the stored heads to the write that continues them.
     writing: Mutex<Writes>,
 }
