@@ -1,6 +1,7 @@
 //! What only a store on a disk can show: it is opened again, copied, locked, limited and damaged.
 
 mod branches;
+mod cost;
 mod damage;
 mod read_only;
 
