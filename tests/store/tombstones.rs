@@ -114,7 +114,7 @@ fn curve(changes: Changes, tuning: &Tuning, sizes: &[usize]) -> Value {
 #[ignore = "measures: make store-lab"]
 fn tombstones() {
     let sizes: &[usize] = if full() { &[100_000, 1_000_000, 10_000_000] } else { &[100_000, 1_000_000] };
-    let never = Tuning { deletions_due: None, ..Tuning::default() };
+    let often = Tuning { deletions_due: Some((1_024, 512)), ..Tuning::default() };
     let of = |changes, tuning: &Tuning| curve(changes, tuning, sizes);
     note(
         "tombstones",
@@ -122,7 +122,7 @@ fn tombstones() {
             "live_records": 10_000, "entry_bytes": ENTRY_BYTES,
             "every_record_changes": of(Changes::All, &Tuning::default()),
             "all_records_but_the_first_change": of(Changes::AllButTheFirst, &Tuning::default()),
-            "the_same_without_compactions_for_deletions": of(Changes::AllButTheFirst, &never),
+            "the_same_with_a_compaction_at_512_deletions_of_1024_rows": of(Changes::AllButTheFirst, &often),
         }),
     );
 }

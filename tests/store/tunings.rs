@@ -24,21 +24,24 @@ fn tunings() -> Vec<(&'static str, Tuning)> {
     let run = Tuning::default;
     vec![
         ("as a broker runs", run()),
+        ("due at 512 deletions of 1,024 rows", Tuning { deletions_due: Some((1_024, 512)), ..run() }),
+        ("never due for deletions", Tuning { deletions_due: None, ..run() }),
+        ("2 overlapping tables", Tuning { overlapping_tables: 2, ..run() }),
         ("8 overlapping tables", Tuning { overlapping_tables: 8, ..run() }),
         (
             "buffers half as large",
             Tuning { buffers_bytes_max: 32 * MIB, entries_buffer_bytes: 8 * MIB, column_buffer_bytes: 2 * MIB, ..run() },
         ),
-        ("buffers of other columns 16 MiB", Tuning { column_buffer_bytes: 16 * MIB, ..run() }),
         (
             "buffers twice as large",
             Tuning { buffers_bytes_max: 128 * MIB, entries_buffer_bytes: 32 * MIB, column_buffer_bytes: 8 * MIB, ..run() },
         ),
+        ("buffers of other columns 16 MiB", Tuning { column_buffer_bytes: 16 * MIB, ..run() }),
         ("entries in files of their own", Tuning { separate_entries_bytes: Some(512), ..run() }),
         ("one background thread", Tuning { background_threads: 1, ..run() }),
-        ("no compactions for deletions", Tuning { deletions_due: None, ..run() }),
         ("no filters in the last level", Tuning { last_level_filters: false, ..run() }),
-        ("log of 64 MiB", Tuning { log_bytes_max: 64 * MIB as u64, ..run() }),
+        ("log of 256 MiB", Tuning { log_bytes_max: 256 * MIB as u64, ..run() }),
+        ("as a broker runs, once more", run()),
     ]
 }
 

@@ -63,6 +63,11 @@ impl RocksStore {
     fn view(&self, queue: &QueueId) -> View<'_> {
         View::new(self, Some(*queue))
     }
+
+    /// For one read, or under the lock that every write takes.
+    fn newest(&self, queue: &QueueId) -> View<'_> {
+        View::newest_of(self, queue)
+    }
 }
 
 impl Store for RocksStore {
@@ -114,7 +119,7 @@ impl Store for RocksStore {
     }
 
     fn access(&self, queue: &QueueId, reader: &Pseudonym) -> Result<Option<Bytes>, StoreError> {
-        self.view(queue).get(Column::Access, &keys::named(queue, reader.bytes()))
+        self.newest(queue).get(Column::Access, &keys::named(queue, reader.bytes()))
     }
 
     fn access_list(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError> {
@@ -122,11 +127,11 @@ impl Store for RocksStore {
     }
 
     fn was_removed(&self, queue: &QueueId, reader: &Pseudonym) -> Result<bool, StoreError> {
-        Ok(self.view(queue).get(Column::Removed, &keys::named(queue, reader.bytes()))?.is_some())
+        Ok(self.newest(queue).get(Column::Removed, &keys::named(queue, reader.bytes()))?.is_some())
     }
 
     fn attachment(&self, queue: &QueueId, hash: &ContentHash) -> Result<Option<Bytes>, StoreError> {
-        self.view(queue).get(Column::Attachments, &keys::named(queue, hash.bytes()))
+        self.newest(queue).get(Column::Attachments, &keys::named(queue, hash.bytes()))
     }
 
     fn acknowledge(&self, group: &[Acked]) -> Result<(), StoreError> {

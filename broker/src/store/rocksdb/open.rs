@@ -105,6 +105,7 @@ impl RocksStore {
         match format(&db)? {
             Some(found) if found > FORMAT => return Err(OpenError::TooNew { found }),
             Some(FORMAT) => require_all(&db)?,
+            Some(2) => require_all(&db).and_then(|()| Ok(db.put_opt(FORMAT_KEY, FORMAT.to_be_bytes(), &synced())?))?,
             Some(_) => migrate(&mut db, &names, |column| tuning.column(Some(column), &cache))?,
             None => create(&mut db, &names, |column| tuning.column(Some(column), &cache))?,
         }
@@ -168,9 +169,13 @@ fn add_missing(db: &mut DB, names: &BTreeSet<String>, options: impl Fn(Column) -
     for column in Column::ALL.into_iter().filter(|column| !names.contains(column.name())) {
         db.create_cf(column.name(), &options(column))?;
     }
-    let mut synced = WriteOptions::default();
-    synced.set_sync(true);
-    Ok(db.put_opt(FORMAT_KEY, FORMAT.to_be_bytes(), &synced)?)
+    Ok(db.put_opt(FORMAT_KEY, FORMAT.to_be_bytes(), &synced())?)
+}
+
+fn synced() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.set_sync(true);
+    options
 }
 
 pub(super) fn damaged(detail: &str) -> OpenError {

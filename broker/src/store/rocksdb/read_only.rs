@@ -10,7 +10,7 @@ use tidings_proto::QueueId;
 use super::super::{Cause, StoreError};
 use super::RocksStore;
 use super::folder::fault;
-use super::keys::{Column, FORMAT};
+use super::keys::{self, Column, FORMAT};
 use super::open::{self, OpenError, Settings};
 use super::tuning::Tuning;
 use super::writes::Writes;
@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 impl RocksStore {
     /// Opens what `folder` holds at this moment, for reading alone: every write answers `Poisoned`. Reads the log into memory (at most
-    /// what a broker lets it grow to, 256 MiB) and holds every table open.
+    /// what a broker lets it grow to, 64 MiB and what is being flushed) and holds every table open.
     ///
     /// # Errors
     /// See [`OpenError`]; never `Locked`.
@@ -67,7 +67,9 @@ impl RocksStore {
         let mut options = ReadOptions::default();
         options.set_verify_checksums(true);
         let rows = self.db.iterator_cf_opt(self.column(Column::Queues), options, IteratorMode::From(&[], Direction::Forward));
-        rows.map(|row| {
+        let is_queue =
+            |row: &Result<(Box<[u8]>, Box<[u8]>), ::rocksdb::Error>| row.as_ref().map_or(true, |(key, _)| !keys::is_access_state(key));
+        rows.filter(is_queue).map(|row| {
             let (key, _) = row.map_err(failed)?;
             let id = <[u8; 32]>::try_from(&*key).map_err(|_| damaged("a key that is no queue's id"))?;
             Ok(QueueId::new(id))

@@ -3,6 +3,7 @@
 mod branches;
 mod cost;
 mod damage;
+mod formats;
 mod read_only;
 
 use std::ffi::OsString;

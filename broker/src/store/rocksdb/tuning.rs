@@ -24,8 +24,9 @@ pub struct Tuning {
     pub overlapping_tables: u8,
     /// Threads for flushes and compactions.
     pub background_threads: u8,
-    /// A table is due for compaction if so many deletions (second) are among so many rows (first) in sequence.
-    pub deletions_due: Option<(u16, u16)>,
+    /// A table is due for compaction if so many deletions (second) are among so many rows (first) in sequence. Replacing alone must not
+    /// make it due: what replaces leaves as many deletions as rows, and each table would be merged into all that is live.
+    pub deletions_due: Option<(u32, u32)>,
     /// Entries of at least so many bytes lie in files of their own, so that no compaction copies them.
     pub separate_entries_bytes: Option<u32>,
     /// Filters also in the last level: they take memory, and spare a read only for a key that is nowhere.
@@ -40,10 +41,10 @@ impl Default for Tuning {
             buffers_bytes_max: 64 * MIB,
             entries_buffer_bytes: 16 * MIB,
             column_buffer_bytes: 4 * MIB,
-            log_bytes_max: 256 * MIB as u64,
+            log_bytes_max: 64 * MIB as u64,
             overlapping_tables: 4,
             background_threads: 2,
-            deletions_due: Some((1024, 512)),
+            deletions_due: Some((131_072, 98_304)),
             separate_entries_bytes: None,
             last_level_filters: true,
             counts: false,
@@ -95,7 +96,7 @@ impl Tuning {
             options.set_memtable_prefix_bloom_ratio(0.1);
         }
         if let Some((rows, deletions)) = self.deletions_due.filter(|_| column.is_some_and(Column::retires)) {
-            options.add_compact_on_deletion_collector_factory(rows.into(), deletions.into(), 0.5);
+            options.add_compact_on_deletion_collector_factory(rows as usize, deletions as usize, 0.0);
         }
         if let Some(bytes) = self.separate_entries_bytes.filter(|_| is_entries) {
             options.set_enable_blob_files(true);

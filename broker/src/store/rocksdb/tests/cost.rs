@@ -179,8 +179,10 @@ fn the_cost_of_a_publish_part_by_part() {
     let mut lines = Vec::new();
     for (owners, group, groups) in [(1, 1, 500), (1, 16, 100), (1, 256, 30), (16, 16, 100), (128, 256, 30)] {
         let parts = measure(owners, group, groups);
-        let parts: Vec<_> = parts.into_iter().map(|(name, time)| format!("\"{name}\": {time}")).collect();
-        let line = format!("{{ \"owners\": {owners}, \"group\": {group}, {} }}", parts.join(", "));
+        let of = |names: &[&str]| parts.iter().filter(|(name, _)| names.contains(name)).map(|(_, time)| time).sum::<u64>() as f64;
+        let ratio = of(&["check", "judge", "reads", "batch", "bare_write"]) / of(&["verify", "set_hash", "reads", "bare_write"]);
+        let parts: Vec<_> = parts.iter().map(|(name, time)| format!("\"{name}\": {time}")).collect();
+        let line = format!("{{ \"owners\": {owners}, \"group\": {group}, {}, \"all_to_unavoidable\": {ratio:.2} }}", parts.join(", "));
         println!("{line}");
         lines.push(line);
     }
