@@ -121,6 +121,6 @@ fn restart_after_a_kill() {
     let run = Tuning::default().log_bytes_max;
     let large = of(run, tables, trials, &mut dice);
     let small = of(run, 0, trials, &mut dice);
-    let others: Vec<Value> = [64 << 20, 128 << 20, 256 << 20].map(|log| of(log, 0, trials, &mut dice)).into();
+    let others: Vec<Value> = [128 << 20, 256 << 20].map(|log| of(log, 0, trials, &mut dice)).into();
     note("restart", json!({ "entry_bytes": ENTRY_BYTES, "large": large, "small": small, "other_bounds_of_the_log": others }));
 }

@@ -46,6 +46,7 @@ fn tunings() -> Vec<(&'static str, Tuning)> {
 }
 
 /// What a load did.
+#[derive(Clone, Copy)]
 struct Ran {
     published: u64,
     cpu: Duration,
@@ -148,8 +149,8 @@ fn tunings_compared() {
     for (name, tuning) in tunings() {
         let folder = tempfile::tempdir().expect("a folder");
         let ran = run(folder.path(), &tuning, bytes);
-        let first = first.get_or_insert_with(|| Ran { figures: ran.figures, ..ran });
-        let figures = json!({ "tuning": name, "figures": ran.json(first) });
+        let first = *first.get_or_insert(ran);
+        let figures = json!({ "tuning": name, "figures": ran.json(&first) });
         println!("{figures}");
         all.push(figures);
     }

@@ -67,9 +67,8 @@ impl RocksStore {
         let mut options = ReadOptions::default();
         options.set_verify_checksums(true);
         let rows = self.db.iterator_cf_opt(self.column(Column::Queues), options, IteratorMode::From(&[], Direction::Forward));
-        let is_queue =
-            |row: &Result<(Box<[u8]>, Box<[u8]>), ::rocksdb::Error>| row.as_ref().map_or(true, |(key, _)| !keys::is_access_state(key));
-        rows.filter(is_queue).map(|row| {
+        let queues = rows.filter(|row| !matches!(row, Ok((key, _)) if keys::is_access_state(key)));
+        queues.map(|row| {
             let (key, _) = row.map_err(failed)?;
             let id = <[u8; 32]>::try_from(&*key).map_err(|_| damaged("a key that is no queue's id"))?;
             Ok(QueueId::new(id))
