@@ -10,7 +10,7 @@ TO ?= 1000
 ROUNDS ?= 10000
 KILL_EVIDENCE = TIDINGS_KILL_ROUNDS=$(ROUNDS) TIDINGS_KILL_EVIDENCE=docs/evidence/kill-lab.json TIDINGS_KILL_COMMIT=$$(git rev-parse --short HEAD)
 
-.PHONY: help demo test compile-tests build lint fmt docs sim kill-lab setup clean-demo clean power-lab network-lab fault-lab fuzz bench counts
+.PHONY: help demo test compile-tests build lint fmt docs sim kill-lab setup clean-demo clean power-lab network-lab fault-lab store-lab fuzz bench counts
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ power-lab: setup ## cut the power until docs/evidence/power-lab.json counts CUTS
 
 fault-lab: setup ## fail every write and sync of the command once, and keep the figures
 	TIDINGS_FAULTS_ALL=1 TIDINGS_FAULTS_EVIDENCE=docs/evidence/fault-lab.json cargo test $(CARGO_ALL) --test faults sweep -- --nocapture --test-threads=1
+
+store-lab: setup ## measure the store on this disk; FULL=1 takes hours and 60 GB; docs/evidence/store.json, commit-cost.json
+	TIDINGS_STORE_EVIDENCE=$(CURDIR)/docs/evidence/store.json TIDINGS_COST_EVIDENCE=$(CURDIR)/docs/evidence/commit-cost.json cargo test $(CARGO_ALL) --lib --test store -- --ignored --nocapture --test-threads 1 store::
 
 fuzz: ## fuzz TARGET=objects (frames, reader, broker, rewinds) for SECONDS=60; needs cargo-fuzz and a nightly toolchain
 	mkdir -p "$(CACHE)/fuzz/$(TARGET)" && cargo +nightly fuzz run --fuzz-dir fuzz/libfuzzer --target-dir "$(CARGO_TARGET_DIR)-fuzz" $(TARGET) "$(CACHE)/fuzz/$(TARGET)" fuzz/corpus/$(TARGET) -- -max_total_time=$(SECONDS) -max_len=16384 -malloc_limit_mb=64

@@ -13,7 +13,7 @@ use super::{Append, Branch, Staged, StoreError};
 /// `standing` reads the signed head that a queue stands at. Errors: its own, and `Conflict` for an append that continues another head.
 pub(super) fn outstanding(
     group: &[Append],
-    standing: impl Fn(&QueueId) -> Result<Option<Bytes>, StoreError>,
+    mut standing: impl FnMut(&QueueId) -> Result<Option<Bytes>, StoreError>,
 ) -> Result<Vec<&Append>, StoreError> {
     let mut chains: BTreeMap<QueueId, Vec<&Append>> = BTreeMap::new();
     for append in group {

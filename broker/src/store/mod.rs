@@ -24,7 +24,7 @@ pub use faulty::{Fault, Faults, FaultyStore};
 pub use memory::MemoryStore;
 pub use removed::REMOVED_MAX;
 #[cfg(feature = "rocksdb")]
-pub use rocksdb::{Condition, OpenError, RocksStore, Settings};
+pub use rocksdb::{Condition, Done, Figures, OpenError, RocksStore, Settings, Tuning};
 pub use rows::{Acked, Append, Branch, LiveRow, QueueRow, Scan, ScanLimit, Staged};
 pub use snapshot::Snapshot;
 

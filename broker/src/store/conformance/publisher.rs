@@ -95,7 +95,7 @@ impl Publisher {
             descriptor: Bytes::from_static(b"descriptor"),
             head: head.bytes().clone(),
             live: Box::new([self.offset as u8; 2048]),
-            access: Box::new([head.rank().number.value() as u8; 2048]),
+            access: Box::new([access_of(head.rank().number); 2048]),
             frontier: Bytes::from(frontier.encode()),
             live_bytes: self.live.values().map(|row| u64::from(row.bytes)).sum(),
             since: Timestamp::new(1_000 + head.rank().number.value()),
@@ -120,12 +120,13 @@ impl Publisher {
 
     fn next_head(&self, history_root: [u8; 32]) -> Head {
         let start = Cursor::start(&self.queue);
+        let number = self.head.as_ref().and_then(|head| head.rank().number.next()).unwrap_or(HeadNumber::new(1));
         Head {
             queue: self.queue,
             writer: WriterId([1; 16]),
             term: self.term,
             base: start,
-            number: self.head.as_ref().and_then(|head| head.rank().number.next()).unwrap_or(HeadNumber::new(1)),
+            number,
             offset: Offset::new(self.offset),
             live_count: self.live.len() as u64,
             live_root: [2; 32],
@@ -134,7 +135,7 @@ impl Publisher {
             purged: Head::purged_hash(&[]),
             epoch: Epoch::new(1),
             epochs: vec![EpochCommitment { epoch: Epoch::new(1), commitment: [3; 32] }],
-            access_root: [4; 32],
+            access_root: [access_of(number); 32],
             access_count: 0,
             history_root,
             previous: self.head.as_ref().map_or(start.head, SignedHead::hash),
@@ -142,6 +143,11 @@ impl Publisher {
             time: Timestamp::new(5),
         }
     }
+}
+
+/// What stands for the state of the access list at a head, and for what it hashes to: another one at every third head.
+fn access_of(number: HeadNumber) -> u8 {
+    (number.value() / 3) as u8
 }
 
 /// What stands for the encoded entry of a row: its length is right, and no two entries of a queue are equal.

@@ -14,7 +14,7 @@ const REMOVED_MAX: usize = 4_096;
 
 /// The rows of `staged`. The caller holds the place to write, so that the head they are above still stands when they are written.
 pub(super) fn batch(store: &RocksStore, staged: &Staged) -> Result<WriteBatch, StoreError> {
-    let standing = store.view(&staged.queue).standing()?;
+    let standing = store.newest(&staged.queue).standing()?;
     may_stage(staged, standing.as_ref().map(|standing| &standing.head))?;
     let number = standing.map_or(0, |standing| standing.branch);
     let branch = keys::branch(&staged.queue, if staged.branch == Branch::Next { number.wrapping_add(1) } else { number });
@@ -30,7 +30,7 @@ pub(super) fn batch(store: &RocksStore, staged: &Staged) -> Result<WriteBatch, S
 
 /// Removes some of what stands above the head; `None` if nothing does.
 pub(super) fn leftovers(store: &RocksStore, queue: &QueueId) -> Result<Option<WriteBatch>, StoreError> {
-    let view = store.view(queue);
+    let view = store.newest(queue);
     let (ahead, branch) = (view.ahead(REMOVED_MAX)?, view.branch()?);
     let mut batch = WriteBatch::default();
     for offset in &ahead {

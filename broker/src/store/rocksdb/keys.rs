@@ -5,10 +5,11 @@
 //! | column family | key | value | read by |
 //! | --- | --- | --- | --- |
 //! | `default` | `format` | version of this layout, `u32` | open |
-//! | `queues` | queue | [`QueueValue`](super::values::QueueValue): head, set hashes, frontier | every request, once |
+//! | `queues` | queue | [`QueueValue`](super::values::QueueValue): head, hash state of the live set, frontier | every request, once |
+//! | `queues` | queue, `1` | hash state of the access list, 2 KiB; written when the list changes, not with every publish | the first publish |
 //! | `entries` | branch, offset `u64` | encoded entry, verbatim | scan |
-//! | `live` | branch, offset `u64` | birth `u64`, digest, bytes `u32` | bitmap, purge; retiring reads no ciphertext |
-//! | `births` | branch, birth `u64` | offset `u64` of its live entry | publish |
+//! | `live` | branch, offset `u64` | birth `u64` | bitmap, purge |
+//! | `births` | branch, birth `u64` | offset `u64`, digest, bytes `u32` of its live entry | publish; retiring reads this row alone |
 //! | `history` | branch, level `u8`, index `u64` | hash of that complete subtree; at level 0 the leaf | proof |
 //! | `access` | queue, pseudonym | encoded access row | subscription |
 //! | `removed` | queue, pseudonym | term `u64`, number `u64` of the head that removed this reader | refusal |
@@ -16,6 +17,9 @@
 //! | `acknowledgements` | queue, pseudonym | term `u64`, number `u64`, signed acknowledgement; one row, overwritten | owner |
 //!
 //! `entries`, `live` and `births` hold live entries only: what is retired is deleted in the batch that retires it.
+//!
+//! Before format 3, `live` had birth, digest and bytes, `births` the offset alone, and the access list's hash state was in `queues`. Such
+//! rows stay until they are written anew; their lengths tell them apart, in `queues` the version.
 //!
 //! *Branch* is the queue's id, and after the first time that a higher term replaced the branch that stood, the id with the number of
 //! such times in it ([`branch`]). So the next branch is staged beside the one that stands, one row makes it stand, and the old one
@@ -25,7 +29,7 @@ use tidings_core::history::NodeIndex;
 use tidings_proto::{Offset, QueueId};
 
 /// Version of the layout. Raised with every change that an older build would read wrongly.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 /// Key of the version.
 pub(super) const FORMAT_KEY: &[u8] = b"format";
 /// Bytes by which the rows of one queue are found together.
@@ -96,6 +100,18 @@ pub(super) fn branch(queue: &QueueId, number: u64) -> QueueId {
     let mut bytes = *queue.bytes();
     bytes[24..].iter_mut().zip(number.to_be_bytes()).for_each(|(byte, part)| *byte ^= part);
     QueueId::new(bytes)
+}
+
+/// Key of the access list's hash state: right behind that of the queue's row.
+pub(super) fn access_state(queue: &QueueId) -> [u8; 33] {
+    let mut key = [1; 33];
+    key[..32].copy_from_slice(queue.bytes());
+    key
+}
+
+/// Whether a key was made by [`access_state`].
+pub(super) fn is_access_state(key: &[u8]) -> bool {
+    key.len() == 33 && key.last() == Some(&1)
 }
 
 /// Key of an offset or a birth.

@@ -2,6 +2,7 @@
 
 mod ahead; // what was staged for an append to come
 mod append;
+mod figures; // what it holds and did
 mod folder;
 mod keys;
 mod log_tail;
@@ -13,12 +14,13 @@ mod tamper; // for tests: a hand on the disk
 #[cfg(test)]
 mod tests;
 mod torn_write;
+mod tuning;
 mod values;
 mod writes; // whether anything may still be written
 
 use std::sync::Mutex;
 
-use ::rocksdb::{ColumnFamily, DB};
+use ::rocksdb::{ColumnFamily, DB, Options};
 use bytes::Bytes;
 use roaring::RoaringTreemap;
 use tidings_core::history::NodeIndex;
@@ -30,13 +32,17 @@ use self::snapshot::Moment;
 use self::writes::Writes;
 use super::{Acked, Append, Cause, LiveRow, QueueRow, Scan, ScanLimit, Snapshot, Staged, Store, StoreError};
 
+pub use figures::{Done, Figures};
 pub use open::{OpenError, Settings};
 pub use tamper::rewrite_entry;
+pub use tuning::Tuning;
 pub use writes::Condition;
 
 /// A store in one folder, for one process. Queues at rest cost disk, no memory.
 pub struct RocksStore {
     db: DB,
+    /// What its counts are read from, if it counts.
+    counted: Option<Options>,
     /// Held from the check of the stored heads to the write that continues them.
     writing: Mutex<Writes>,
 }
@@ -56,6 +62,11 @@ impl RocksStore {
 
     fn view(&self, queue: &QueueId) -> View<'_> {
         View::new(self, Some(*queue))
+    }
+
+    /// For one read, or under the lock that every write takes.
+    fn newest(&self, queue: &QueueId) -> View<'_> {
+        View::newest_of(self, queue)
     }
 }
 
@@ -108,7 +119,7 @@ impl Store for RocksStore {
     }
 
     fn access(&self, queue: &QueueId, reader: &Pseudonym) -> Result<Option<Bytes>, StoreError> {
-        self.view(queue).get(Column::Access, &keys::named(queue, reader.bytes()))
+        self.newest(queue).get(Column::Access, &keys::named(queue, reader.bytes()))
     }
 
     fn access_list(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError> {
@@ -116,11 +127,11 @@ impl Store for RocksStore {
     }
 
     fn was_removed(&self, queue: &QueueId, reader: &Pseudonym) -> Result<bool, StoreError> {
-        Ok(self.view(queue).get(Column::Removed, &keys::named(queue, reader.bytes()))?.is_some())
+        Ok(self.newest(queue).get(Column::Removed, &keys::named(queue, reader.bytes()))?.is_some())
     }
 
     fn attachment(&self, queue: &QueueId, hash: &ContentHash) -> Result<Option<Bytes>, StoreError> {
-        self.view(queue).get(Column::Attachments, &keys::named(queue, hash.bytes()))
+        self.newest(queue).get(Column::Attachments, &keys::named(queue, hash.bytes()))
     }
 
     fn acknowledge(&self, group: &[Acked]) -> Result<(), StoreError> {

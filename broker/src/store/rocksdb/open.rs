@@ -4,27 +4,18 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Mutex;
 
-use ::rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, ErrorKind, IteratorMode, LogLevel, Options,
-    SliceTransform, WriteOptions,
-};
+use ::rocksdb::{Cache, ColumnFamilyDescriptor, DB, DBRecoveryMode, ErrorKind, IteratorMode, Options, WriteOptions};
 
 use super::super::Cause;
 use super::RocksStore;
 use super::folder::fault;
-use super::keys::{Column, FORMAT, FORMAT_KEY, PREFIX_BYTES};
+use super::keys::{Column, FORMAT, FORMAT_KEY};
 use super::log_tail::damaged_log;
 use super::torn_write::ends_torn;
+use super::tuning::Tuning;
 use super::writes::Writes;
 
-const KIB: usize = 1024;
-const MIB: usize = 1024 * KIB;
-/// What waits in memory to be written to tables, all column families together.
-const WRITE_BUFFERS_BYTES_MAX: usize = 64 * MIB;
-/// Above this, column families that are rarely written are flushed, so that their log files can go.
-const LOG_BYTES_MAX: u64 = 256 * MIB as u64;
-/// A compaction of tables that hold so many deletions among so many rows in sequence is due.
-const DELETIONS: (usize, usize) = (1024, 512);
+const MIB: usize = 1024 * 1024;
 
 /// What an operator may set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,10 +77,15 @@ impl RocksStore {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(folder: &Path, settings: &Settings) -> Result<Self, OpenError> {
-        Self::open_with(folder, &database_options(settings), settings)
+        Self::open_tuned(folder, settings, &Tuning::default())
     }
 
-    pub(super) fn open_with(folder: &Path, options: &Options, settings: &Settings) -> Result<Self, OpenError> {
+    /// As [`RocksStore::open`], with another tuning, which may change each time.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_tuned(folder: &Path, settings: &Settings, tuning: &Tuning) -> Result<Self, OpenError> {
+        let options = &tuning.database(settings);
         let cache = Cache::new_lru_cache(settings.block_cache_bytes);
         // What is there is opened and its format read before anything is added to it.
         if let Some(fault) = fault(folder).map_err(|error| OpenError::Io(Cause::new(error.to_string())))? {
@@ -102,17 +98,19 @@ impl RocksStore {
             }
             names.extend(DB::list_cf(options, folder)?);
         }
-        let columns = || names.iter().map(|name| ColumnFamilyDescriptor::new(name, column_options(column_of(name), &cache)));
+        let columns = || names.iter().map(|name| ColumnFamilyDescriptor::new(name, tuning.column(column_of(name), &cache)));
         let mut db = or_torn(folder, options, |options| DB::open_cf_descriptors(options, folder, columns()))?;
         // RocksDB removed the logs that it read. If a power cut brought one back, its torn end would stand before whole writes.
         crate::folder::sync(folder).map_err(|error| OpenError::Io(Cause::new(error.to_string())))?;
         match format(&db)? {
             Some(found) if found > FORMAT => return Err(OpenError::TooNew { found }),
             Some(FORMAT) => require_all(&db)?,
-            Some(_) => migrate(&mut db, &names, &cache)?,
-            None => create(&mut db, &names, &cache)?,
+            Some(2) => require_all(&db).and_then(|()| Ok(db.put_opt(FORMAT_KEY, FORMAT.to_be_bytes(), &synced())?))?,
+            Some(_) => migrate(&mut db, &names, |column| tuning.column(Some(column), &cache))?,
+            None => create(&mut db, &names, |column| tuning.column(Some(column), &cache))?,
         }
-        Ok(Self { db, writing: Mutex::new(Writes::taken()) })
+        let counted = tuning.counts.then(|| options.clone());
+        Ok(Self { db, counted, writing: Mutex::new(Writes::taken()) })
     }
 }
 
@@ -147,77 +145,39 @@ pub(super) fn require_all(db: &DB) -> Result<(), OpenError> {
 }
 
 /// Adds what is missing, the format last, so that a creation cut short is gone on with and never taken for a whole one.
-fn create(db: &mut DB, names: &BTreeSet<String>, cache: &Cache) -> Result<(), OpenError> {
+fn create(db: &mut DB, names: &BTreeSet<String>, options: impl Fn(Column) -> Options) -> Result<(), OpenError> {
     for name in names {
         let column = db.cf_handle(name).ok_or_else(|| damaged("a column family vanished"))?;
         if column_of(name).is_none() || db.iterator_cf(column, IteratorMode::Start).next().is_some() {
             return Err(damaged("rows without a format"));
         }
     }
-    add_missing(db, names, cache)
+    add_missing(db, names, options)
 }
 
 /// From format 1: nobody was remembered as a former reader, so whoever was removed then is a stranger now.
-fn migrate(db: &mut DB, names: &BTreeSet<String>, cache: &Cache) -> Result<(), OpenError> {
+fn migrate(db: &mut DB, names: &BTreeSet<String>, options: impl Fn(Column) -> Options) -> Result<(), OpenError> {
     let lost = |column: &Column| *column != Column::Removed && !names.contains(column.name());
     match Column::ALL.iter().find(|column| lost(column)) {
         Some(column) => Err(damaged(&format!("column family {} is missing", column.name()))),
-        None => add_missing(db, names, cache),
+        None => add_missing(db, names, options),
     }
 }
 
 /// The format last, so that one cut short is gone on with.
-fn add_missing(db: &mut DB, names: &BTreeSet<String>, cache: &Cache) -> Result<(), OpenError> {
+fn add_missing(db: &mut DB, names: &BTreeSet<String>, options: impl Fn(Column) -> Options) -> Result<(), OpenError> {
     for column in Column::ALL.into_iter().filter(|column| !names.contains(column.name())) {
-        db.create_cf(column.name(), &column_options(Some(column), cache))?;
+        db.create_cf(column.name(), &options(column))?;
     }
-    let mut synced = WriteOptions::default();
-    synced.set_sync(true);
-    Ok(db.put_opt(FORMAT_KEY, FORMAT.to_be_bytes(), &synced)?)
+    Ok(db.put_opt(FORMAT_KEY, FORMAT.to_be_bytes(), &synced())?)
+}
+
+fn synced() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.set_sync(true);
+    options
 }
 
 pub(super) fn damaged(detail: &str) -> OpenError {
     OpenError::Damaged(Cause::new(detail))
-}
-
-pub(super) fn database_options(settings: &Settings) -> Options {
-    let mut options = Options::default();
-    options.create_if_missing(true);
-    options.set_paranoid_checks(true);
-    // A record cut short at the end was never acknowledged and is dropped; anything else that does not read is named. The
-    // default would drop, without a word, all that was acknowledged after a damaged place.
-    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-    options.set_track_and_verify_wals_in_manifest(true);
-    options.set_max_open_files(i32::from(settings.open_files_max));
-    options.set_db_write_buffer_size(WRITE_BUFFERS_BYTES_MAX);
-    options.set_max_total_wal_size(LOG_BYTES_MAX);
-    options.set_max_background_jobs(2);
-    options.set_bytes_per_sync(MIB as u64);
-    options.set_wal_bytes_per_sync(MIB as u64 / 2);
-    options.set_log_level(LogLevel::Warn);
-    options.set_max_log_file_size(MIB);
-    options.set_keep_log_file_num(4);
-    options
-}
-
-pub(super) fn column_options(column: Option<Column>, cache: &Cache) -> Options {
-    let mut blocks = BlockBasedOptions::default();
-    blocks.set_block_cache(cache);
-    blocks.set_cache_index_and_filter_blocks(true);
-    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    blocks.set_bloom_filter(10.0, false);
-    blocks.set_block_size(if column == Some(Column::Entries) { 16 * KIB } else { 4 * KIB });
-    let mut options = Options::default();
-    options.set_block_based_table_factory(&blocks);
-    // Ciphertext, digests and keys: nothing here gets smaller.
-    options.set_compression_type(DBCompressionType::None);
-    options.set_write_buffer_size(if column == Some(Column::Entries) { 16 * MIB } else { 4 * MIB });
-    if column.is_some_and(Column::prefixed) {
-        options.set_prefix_extractor(SliceTransform::create_fixed_prefix(PREFIX_BYTES));
-        options.set_memtable_prefix_bloom_ratio(0.1);
-    }
-    if column.is_some_and(Column::retires) {
-        options.add_compact_on_deletion_collector_factory(DELETIONS.0, DELETIONS.1, 0.5);
-    }
-    options
 }

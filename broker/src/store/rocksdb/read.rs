@@ -15,7 +15,7 @@ use super::super::removed::Removed;
 use super::super::{Cause, LiveRow, Scan, ScanLimit, StoreError};
 use super::RocksStore;
 use super::keys::{self, Column};
-use super::values::{self, NOTHING_LIVE, QueueValue, Standing};
+use super::values::{self, AtRow, BornRow, NOTHING_LIVE, QueueValue, Standing};
 
 type Pair = (Box<[u8]>, Box<[u8]>);
 
@@ -25,7 +25,8 @@ type ReaderRow = (Pseudonym, Box<[u8]>);
 /// What one queue holds at one moment.
 pub(super) struct View<'a> {
     store: &'a RocksStore,
-    snapshot: SnapshotWithThreadMode<'a, DB>,
+    /// `None`: each read sees what is newest, for a single read, or under the lock that every write takes.
+    snapshot: Option<SnapshotWithThreadMode<'a, DB>>,
     /// `None` for rows of no queue.
     queue: Option<QueueId>,
     /// What the rows of the branch that stands are found by.
@@ -34,7 +35,12 @@ pub(super) struct View<'a> {
 
 impl<'a> View<'a> {
     pub(super) fn new(store: &'a RocksStore, queue: Option<QueueId>) -> Self {
-        Self { store, snapshot: store.db.snapshot(), queue, branch: OnceCell::new() }
+        Self { store, snapshot: Some(store.db.snapshot()), queue, branch: OnceCell::new() }
+    }
+
+    /// For one read, or for whoever holds the place to write: nothing changes between two reads, so no moment has to be held.
+    pub(super) fn newest_of(store: &'a RocksStore, queue: &QueueId) -> Self {
+        Self { store, snapshot: None, queue: Some(*queue), branch: OnceCell::new() }
     }
 
     pub(super) fn get(&self, column: Column, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
@@ -43,32 +49,58 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn value(&self) -> Result<Option<QueueValue>, StoreError> {
-        self.queue_row()?.map(|bytes| self.sound(QueueValue::decode(&bytes))).transpose()
+        let Some(mut value) = self.queue_row(QueueValue::decode)? else { return Ok(None) };
+        if !value.holds_access {
+            let state = self.get(Column::Queues, &keys::access_state(&self.queue_id()))?;
+            let state = state.and_then(|bytes| <[u8; 2_048]>::try_from(&*bytes).ok());
+            *value.row.access = state.ok_or_else(|| self.damaged("the access list's hash state is missing"))?;
+        }
+        Ok(Some(value))
     }
 
     pub(super) fn standing(&self) -> Result<Option<Standing>, StoreError> {
-        self.queue_row()?.map(|bytes| self.sound(Standing::decode(&bytes))).transpose()
+        self.queue_row(Standing::decode)
     }
 
     pub(super) fn live_at(&self, offsets: &[Offset]) -> Result<Vec<Option<LiveRow>>, StoreError> {
         let branch = self.branch()?;
         let found = self.get_all(Column::Live, offsets.iter().map(|offset| keys::numbered(&branch, offset.value())))?;
         let row =
-            |(offset, bytes): (&Offset, Option<Vec<u8>>)| bytes.map(|bytes| self.sound(values::decode_live(*offset, &bytes))).transpose();
-        offsets.iter().zip(found).map(row).collect()
+            |(offset, bytes): (&Offset, Option<Vec<u8>>)| bytes.map(|bytes| self.sound(values::decode_at(*offset, &bytes))).transpose();
+        let at = offsets.iter().zip(found).map(row).collect::<Result<Vec<_>, _>>()?;
+        let births = at.iter().flatten().filter_map(|row| if let AtRow::Birth(birth) = row { Some(*birth) } else { None });
+        let mut rest = self.born(&births.collect::<Vec<_>>())?.into_iter();
+        let whole = |(offset, row): (&Offset, Option<AtRow>)| match row {
+            None => Ok(None),
+            Some(AtRow::Whole(row)) => Ok(Some(row)),
+            Some(AtRow::Birth(_)) => match rest.next().flatten() {
+                Some(BornRow::Whole(row)) if row.offset == *offset => Ok(Some(row)),
+                _ => Err(self.damaged("an offset without its birth")),
+            },
+        };
+        offsets.iter().zip(at).map(whole).collect()
     }
 
     pub(super) fn live_of(&self, births: &[Birth]) -> Result<Vec<Option<LiveRow>>, StoreError> {
+        let born = self.born(births)?;
+        let offsets = born.iter().flatten().filter_map(|row| if let BornRow::Offset(offset) = row { Some(*offset) } else { None });
+        let offsets: Vec<Offset> = offsets.collect();
+        // Rows of a format before 3.
+        let mut rest = if offsets.is_empty() { Vec::new() } else { self.live_at(&offsets)? }.into_iter();
+        let whole = |row: Option<BornRow>| match row {
+            None => Ok(None),
+            Some(BornRow::Whole(row)) => Ok(Some(row)),
+            Some(BornRow::Offset(_)) => rest.next().flatten().map(Some).ok_or_else(|| self.damaged("a birth without its entry")),
+        };
+        born.into_iter().map(whole).collect()
+    }
+
+    fn born(&self, births: &[Birth]) -> Result<Vec<Option<BornRow>>, StoreError> {
         let branch = self.branch()?;
         let found = self.get_all(Column::Births, births.iter().map(|birth| keys::numbered(&branch, birth.value())))?;
-        let offset = |bytes: Option<Vec<u8>>| bytes.map(|bytes| self.sound(values::decode_offset(&bytes))).transpose();
-        let offsets = found.into_iter().map(offset).collect::<Result<Vec<_>, _>>()?;
-        let known: Vec<Offset> = offsets.iter().flatten().copied().collect();
-        let mut rows = self.live_at(&known)?.into_iter();
-        let row = |offset: Option<Offset>| {
-            offset.map(|_| rows.next().flatten().ok_or_else(|| self.damaged("a birth without its entry"))).transpose()
-        };
-        offsets.into_iter().map(row).collect()
+        let row =
+            |(birth, bytes): (&Birth, Option<Vec<u8>>)| bytes.map(|bytes| self.sound(values::decode_born(*birth, &bytes))).transpose();
+        births.iter().zip(found).map(row).collect()
     }
 
     pub(super) fn history(&self, nodes: &[NodeIndex]) -> Result<Vec<Option<[u8; 32]>>, StoreError> {
@@ -105,7 +137,7 @@ impl<'a> View<'a> {
         if let Some(branch) = self.branch.get() {
             return Ok(*branch);
         }
-        let number = self.standing()?.map_or(0, |standing| standing.branch);
+        let number = self.queue_row(Standing::branch_of)?.unwrap_or(0);
         Ok(*self.branch.get_or_init(|| keys::branch(&self.queue_id(), number)))
     }
 
@@ -190,13 +222,23 @@ impl<'a> View<'a> {
     }
 
     fn get_all<K: AsRef<[u8]>>(&self, column: Column, keys: impl Iterator<Item = K>) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let keys: Vec<K> = keys.collect();
-        let found = self.store.db.batched_multi_get_cf_opt(self.store.column(column), keys.iter(), false, &self.options());
+        let (keys, column) = (keys.collect::<Vec<K>>(), self.store.column(column));
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        if let [key] = keys.as_slice() {
+            // What most publishes need. A batch of one takes several times as long.
+            let value = self.store.db.get_cf_opt(column, key, &self.options());
+            return Ok(vec![value.map_err(|error| self.failed(error))?]);
+        }
+        let found = self.store.db.batched_multi_get_cf_opt(column, keys.iter(), false, &self.options());
         found.into_iter().map(|value| Ok(value.map_err(|error| self.failed(error))?.map(|bytes| bytes.to_vec()))).collect()
     }
 
-    fn queue_row(&self) -> Result<Option<Bytes>, StoreError> {
-        self.get(Column::Queues, self.queue_id().bytes())
+    /// What is read out of the queue's own row, without a copy of it.
+    fn queue_row<T>(&self, decode: impl Fn(&[u8]) -> Result<T, DecodeError>) -> Result<Option<T>, StoreError> {
+        let row = self.store.db.get_pinned_cf_opt(self.store.column(Column::Queues), self.queue_id().bytes(), &self.options());
+        row.map_err(|error| self.failed(error))?.map(|bytes| self.sound(decode(&bytes))).transpose()
     }
 
     fn queue_id(&self) -> QueueId {
@@ -206,7 +248,9 @@ impl<'a> View<'a> {
     fn options(&self) -> ReadOptions {
         let mut options = ReadOptions::default();
         options.set_verify_checksums(true);
-        options.set_snapshot(&self.snapshot);
+        if let Some(snapshot) = &self.snapshot {
+            options.set_snapshot(snapshot);
+        }
         options
     }
 

@@ -10,8 +10,9 @@ use tidings_proto::QueueId;
 use super::super::{Cause, StoreError};
 use super::RocksStore;
 use super::folder::fault;
-use super::keys::{Column, FORMAT};
+use super::keys::{self, Column, FORMAT};
 use super::open::{self, OpenError, Settings};
+use super::tuning::Tuning;
 use super::writes::Writes;
 
 /// A running broker may remove a file between the list of files and its opening; then the list is read again, after a pause in
@@ -21,13 +22,13 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 impl RocksStore {
     /// Opens what `folder` holds at this moment, for reading alone: every write answers `Poisoned`. Reads the log into memory (at most
-    /// what a broker lets it grow to, 256 MiB) and holds every table open.
+    /// what a broker lets it grow to, 64 MiB and what is being flushed) and holds every table open.
     ///
     /// # Errors
     /// See [`OpenError`]; never `Locked`.
     pub fn open_read_only(folder: &Path) -> Result<Self, OpenError> {
         let settings = Settings::default();
-        let mut options = open::database_options(&settings);
+        let mut options = Tuning::default().database(&settings);
         options.create_if_missing(false);
         // A table that is open is not gone when the broker removes it.
         options.set_max_open_files(-1);
@@ -49,7 +50,8 @@ impl RocksStore {
             return Err(open::damaged(&fault));
         }
         let names = DB::list_cf(options, folder)?;
-        let columns = || names.iter().map(|name| ColumnFamilyDescriptor::new(name, open::column_options(open::column_of(name), &cache)));
+        let tuning = Tuning::default();
+        let columns = || names.iter().map(|name| ColumnFamilyDescriptor::new(name, tuning.column(open::column_of(name), &cache)));
         let db = open::or_torn(folder, options, |options| DB::open_cf_descriptors_read_only(options, folder, columns(), false))?;
         match open::format(&db)? {
             Some(FORMAT) => open::require_all(&db)?,
@@ -57,7 +59,7 @@ impl RocksStore {
             Some(found) => return Err(OpenError::Older { found }),
             None => return Err(open::damaged("rows without a format")),
         }
-        Ok(Self { db, writing: Mutex::new(Writes::stopped("opened only for reading")) })
+        Ok(Self { db, counted: None, writing: Mutex::new(Writes::stopped("opened only for reading")) })
     }
 
     /// Ids of the queues, ascending. One that cannot be read ends the list.
@@ -65,7 +67,8 @@ impl RocksStore {
         let mut options = ReadOptions::default();
         options.set_verify_checksums(true);
         let rows = self.db.iterator_cf_opt(self.column(Column::Queues), options, IteratorMode::From(&[], Direction::Forward));
-        rows.map(|row| {
+        let queues = rows.filter(|row| !matches!(row, Ok((key, _)) if keys::is_access_state(key)));
+        queues.map(|row| {
             let (key, _) = row.map_err(failed)?;
             let id = <[u8; 32]>::try_from(&*key).map_err(|_| damaged("a key that is no queue's id"))?;
             Ok(QueueId::new(id))

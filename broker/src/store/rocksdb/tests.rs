@@ -1,8 +1,10 @@
 //! What only a store on a disk can show: it is opened again, copied, locked, limited and damaged.
 
 mod branches;
+mod cost;
 mod counted;
 mod damage;
+mod formats;
 mod read_only;
 
 use std::ffi::OsString;
@@ -123,19 +125,13 @@ fn what_was_answered_survives_a_killed_process() {
 #[test]
 fn every_write_is_synced_before_it_is_answered() {
     let folder = folder();
-    let mut options = open::database_options(&Settings::default());
-    options.enable_statistics();
-    let (store, mut owner) = (RocksStore::open_with(folder.path(), &options, &Settings::default()).expect("the folder opens"), owner(5));
-    let before = syncs(&store);
+    let counting = Tuning { counts: true, ..Tuning::default() };
+    let store = RocksStore::open_tuned(folder.path(), &Settings::default(), &counting).expect("the folder opens");
+    let mut owner = owner(5);
+    let before = store.figures().done.syncs;
     store.append(&[owner.records(1), owner.records(1)]).expect("a write");
     store.acknowledge(&[owner.acked(1, 1, 1)]).expect("a write");
-    assert_eq!(syncs(&store) - before, 2);
-}
-
-fn syncs(store: &RocksStore) -> u64 {
-    let statistics = store.db.property_value("rocksdb.options-statistics").expect("a property").expect("statistics are on");
-    let line = statistics.lines().find(|line| line.starts_with("rocksdb.wal.synced ")).expect("syncs are counted");
-    line.rsplit(' ').next().and_then(|count| count.parse().ok()).expect("a number")
+    assert_eq!(store.figures().done.syncs - before, 2);
 }
 
 #[test]
@@ -251,10 +247,8 @@ fn write_until_the_disk_is_full(folder: &Path) {
 }
 
 fn compact(store: &RocksStore) {
-    for column in Column::ALL {
-        store.db.flush_cf(store.column(column)).expect("a flush");
-        store.db.compact_range_cf(store.column(column), None::<&[u8]>, None::<&[u8]>);
-    }
+    store.flush().expect("a flush");
+    store.compact();
 }
 
 /// Two queues with many entries in one table, the first of which was damaged on the disk.

@@ -2,13 +2,17 @@
 
 use bytes::Bytes;
 use tidings_core::codec::{DecodeError, Decoder, Encoder};
-use tidings_proto::{HeadRank, Offset};
+use tidings_proto::{Birth, HeadRank, Offset};
 
 use super::super::{LiveRow, QueueRow};
 
-/// Version of [`QueueValue`]: that of a queue whose first branch stands, as it always was, and with the number of the branch.
-const QUEUE_VALUE: u8 = 1;
-const QUEUE_VALUE_BRANCHED: u8 = 2;
+/// Versions of [`QueueValue`]. The first two hold the access list's hash state, and the second of them the number of the branch; the
+/// third holds that number and no such state.
+const WITH_ACCESS: u8 = 1;
+const WITH_ACCESS_BRANCHED: u8 = 2;
+const WITHOUT_ACCESS: u8 = 3;
+/// Bytes of a [`QueueValue`] beside head, descriptor and frontier.
+const FIXED_BYTES: usize = 2_048 + 64;
 /// No length in a row is capped here: it was capped on its way in, and is bounded by the row.
 const ANY: usize = u32::MAX as usize;
 /// In place of the first live offset if nothing is live.
@@ -21,30 +25,31 @@ pub(super) struct QueueValue {
     pub(super) first: Offset,
     /// How often a higher term replaced the branch that stood.
     pub(super) branch: u64,
+    /// Its `access` is zeros if the row does not hold it.
     pub(super) row: QueueRow,
+    /// Whether the row holds the access list's hash state.
+    pub(super) holds_access: bool,
+}
+
+/// The row without the access list's hash state.
+pub(super) fn encode_queue(first: Offset, branch: u64, row: &QueueRow) -> Vec<u8> {
+    let mut out = Encoder::with_capacity(FIXED_BYTES + row.head.len() + row.descriptor.len() + row.frontier.len());
+    out.u8(WITHOUT_ACCESS);
+    out.u64(branch);
+    out.offset(first);
+    out.bytes(&row.head);
+    out.timestamp(row.since);
+    out.u64(row.live_bytes);
+    out.bytes(&row.descriptor);
+    out.bytes(&row.frontier);
+    out.raw(&*row.live);
+    out.finish()
 }
 
 impl QueueValue {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Encoder::new();
-        out.u8(if self.branch == 0 { QUEUE_VALUE } else { QUEUE_VALUE_BRANCHED });
-        if self.branch > 0 {
-            out.u64(self.branch);
-        }
-        out.offset(self.first);
-        out.bytes(&self.row.head);
-        out.timestamp(self.row.since);
-        out.u64(self.row.live_bytes);
-        out.bytes(&self.row.descriptor);
-        out.bytes(&self.row.frontier);
-        out.raw(&*self.row.live);
-        out.raw(&*self.row.access);
-        out.finish()
-    }
-
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut input = Decoder::new(bytes);
-        let Standing { first, branch, head } = Standing::read(&mut input)?;
+        let Standing { first, branch, head, holds_access } = Standing::read(&mut input)?;
         let row = QueueRow {
             head,
             since: input.timestamp()?,
@@ -52,10 +57,10 @@ impl QueueValue {
             descriptor: Bytes::copy_from_slice(input.bytes(ANY, "descriptor")?),
             frontier: Bytes::copy_from_slice(input.bytes(ANY, "frontier")?),
             live: Box::new(input.array("live set hash")?),
-            access: Box::new(input.array("access set hash")?),
+            access: Box::new(if holds_access { input.array("access set hash")? } else { [0; 2_048] }),
         };
         input.finish()?;
-        Ok(Self { first, branch, row })
+        Ok(Self { first, branch, row, holds_access })
     }
 }
 
@@ -64,6 +69,8 @@ pub(super) struct Standing {
     pub(super) first: Offset,
     pub(super) branch: u64,
     pub(super) head: Bytes,
+    /// Whether the row holds the access list's hash state.
+    pub(super) holds_access: bool,
 }
 
 impl Standing {
@@ -71,38 +78,81 @@ impl Standing {
         Self::read(&mut Decoder::new(bytes))
     }
 
+    /// The number of the branch alone.
+    pub(super) fn branch_of(bytes: &[u8]) -> Result<u64, DecodeError> {
+        Ok(Self::start(&mut Decoder::new(bytes))?.0)
+    }
+
     fn read(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-        let branch = match input.u8("version")? {
-            QUEUE_VALUE => 0,
-            QUEUE_VALUE_BRANCHED => input.u64("branch")?,
-            found => return Err(DecodeError::TooNew { object: "queue row", found }),
-        };
-        Ok(Self { branch, first: input.offset()?, head: Bytes::copy_from_slice(input.bytes(ANY, "head")?) })
+        let (branch, holds_access) = Self::start(input)?;
+        Ok(Self { branch, holds_access, first: input.offset()?, head: Bytes::copy_from_slice(input.bytes(ANY, "head")?) })
+    }
+
+    /// Branch, and whether the access list's hash state is here.
+    fn start(input: &mut Decoder<'_>) -> Result<(u64, bool), DecodeError> {
+        match input.u8("version")? {
+            WITH_ACCESS => Ok((0, true)),
+            WITH_ACCESS_BRANCHED => Ok((input.u64("branch")?, true)),
+            WITHOUT_ACCESS => Ok((input.u64("branch")?, false)),
+            found => Err(DecodeError::TooNew { object: "queue row", found }),
+        }
     }
 }
 
-pub(super) fn encode_live(row: &LiveRow) -> Vec<u8> {
-    let mut out = Encoder::new();
-    out.birth(row.birth);
-    out.entry_digest(&row.digest);
-    out.u32(row.bytes);
-    out.finish()
+/// What `births` keeps of the live entry of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BornRow {
+    /// All.
+    Whole(LiveRow),
+    /// Only the offset; the rest is in `live`.
+    Offset(Offset),
 }
 
-/// Reads the live row whose key holds `offset`.
-pub(super) fn decode_live(offset: Offset, bytes: &[u8]) -> Result<LiveRow, DecodeError> {
-    let mut input = Decoder::new(bytes);
-    let row = LiveRow { offset, birth: input.birth()?, digest: input.entry_digest()?, bytes: input.u32("bytes")? };
-    input.finish()?;
-    Ok(row)
+/// What `live` keeps of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AtRow {
+    /// All.
+    Whole(LiveRow),
+    /// Only the birth; the rest is in `births`.
+    Birth(Birth),
 }
 
-/// Reads what `births` keeps.
-pub(super) fn decode_offset(bytes: &[u8]) -> Result<Offset, DecodeError> {
+/// For `births`.
+pub(super) fn encode_born(row: &LiveRow) -> [u8; 44] {
+    let mut out = [0; 44];
+    out[..8].copy_from_slice(&row.offset.value().to_be_bytes());
+    out[8..40].copy_from_slice(row.digest.bytes());
+    out[40..].copy_from_slice(&row.bytes.to_be_bytes());
+    out
+}
+
+/// Reads what `births` keeps under `birth`.
+pub(super) fn decode_born(birth: Birth, bytes: &[u8]) -> Result<BornRow, DecodeError> {
     let mut input = Decoder::new(bytes);
     let offset = input.offset()?;
+    if bytes.len() == 8 {
+        return Ok(BornRow::Offset(offset));
+    }
+    let row = LiveRow { offset, birth, digest: input.entry_digest()?, bytes: input.u32("bytes")? };
     input.finish()?;
-    Ok(offset)
+    Ok(BornRow::Whole(row))
+}
+
+/// For `live`.
+pub(super) fn encode_at(row: &LiveRow) -> [u8; 8] {
+    row.birth.value().to_be_bytes()
+}
+
+/// Reads what `live` keeps under `offset`.
+pub(super) fn decode_at(offset: Offset, bytes: &[u8]) -> Result<AtRow, DecodeError> {
+    let mut input = Decoder::new(bytes);
+    let birth = input.birth()?;
+    if bytes.len() == 8 {
+        return Ok(AtRow::Birth(birth));
+    }
+    let row = LiveRow { offset, birth, digest: input.entry_digest()?, bytes: input.u32("bytes")? };
+    input.finish()?;
+    Ok(AtRow::Whole(row))
 }
 
 pub(super) fn encode_acknowledgement(rank: HeadRank, signed: &[u8]) -> Vec<u8> {
@@ -133,12 +183,39 @@ pub(super) fn decode_rank(bytes: &[u8]) -> Result<HeadRank, DecodeError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use tidings_proto::{Birth, EntryDigest, HeadNumber, Term, Timestamp};
+    use tidings_proto::{EntryDigest, HeadNumber, Term, Timestamp};
 
-    fn value() -> QueueValue {
-        let row = QueueRow {
+    /// The row as builds before format 3 wrote it.
+    pub(in super::super) fn encode_queue_with_access(first: Offset, branch: u64, row: &QueueRow) -> Vec<u8> {
+        let mut out = Encoder::new();
+        out.u8(if branch == 0 { WITH_ACCESS } else { WITH_ACCESS_BRANCHED });
+        if branch > 0 {
+            out.u64(branch);
+        }
+        out.offset(first);
+        out.bytes(&row.head);
+        out.timestamp(row.since);
+        out.u64(row.live_bytes);
+        out.bytes(&row.descriptor);
+        out.bytes(&row.frontier);
+        out.raw(&*row.live);
+        out.raw(&*row.access);
+        out.finish()
+    }
+
+    /// What `live` held before format 3.
+    pub(in super::super) fn encode_whole_at(row: &LiveRow) -> Vec<u8> {
+        let mut out = Encoder::new();
+        out.birth(row.birth);
+        out.entry_digest(&row.digest);
+        out.u32(row.bytes);
+        out.finish()
+    }
+
+    fn row() -> QueueRow {
+        QueueRow {
             descriptor: Bytes::from_static(b"descriptor"),
             head: Bytes::from_static(b"head"),
             live: Box::new([1; 2048]),
@@ -146,37 +223,67 @@ mod tests {
             frontier: Bytes::from_static(b"frontier"),
             live_bytes: 3,
             since: Timestamp::new(4),
-        };
-        QueueValue { first: Offset::new(5), branch: 0, row }
-    }
-
-    #[test]
-    fn a_queue_row_is_read_as_it_was_written() {
-        for branch in [0, 1, u64::MAX] {
-            let value = QueueValue { branch, ..value() };
-            assert_eq!(QueueValue::decode(&value.encode()), Ok(value));
         }
     }
 
-    /// The layout of format 1. A change here needs a new version of the row.
+    fn live() -> LiveRow {
+        LiveRow { offset: Offset::new(9), birth: Birth::new(8), digest: EntryDigest::new([7; 32]), bytes: 6 }
+    }
+
+    #[test]
+    fn a_queue_row_is_read_as_it_was_written_but_for_the_access_list() {
+        for branch in [0, 1, u64::MAX] {
+            let read = QueueRow { access: Box::new([0; 2048]), ..row() };
+            let value = QueueValue { first: Offset::new(5), branch, row: read, holds_access: false };
+            assert_eq!(QueueValue::decode(&encode_queue(Offset::new(5), branch, &row())), Ok(value));
+        }
+    }
+
+    #[test]
+    fn a_queue_row_of_an_older_format_is_read_whole() {
+        for branch in [0, 1, u64::MAX] {
+            let value = QueueValue { first: Offset::new(5), branch, row: row(), holds_access: true };
+            assert_eq!(QueueValue::decode(&encode_queue_with_access(Offset::new(5), branch, &row())), Ok(value));
+        }
+    }
+
+    /// The layout of format 3. A change here needs a new version of the row.
     #[test]
     fn a_queue_row_begins_with_what_a_scan_needs() {
-        let bytes = value().encode();
-        assert_eq!(bytes[..17], [1, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 4, b'h', b'e', b'a', b'd']);
-        assert_eq!(bytes.len(), 17 + 8 + 8 + 4 + 10 + 4 + 8 + 2 * 2048);
+        let bytes = encode_queue(Offset::new(5), 2, &row());
+        assert_eq!(bytes[..25], [3, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 4, b'h', b'e', b'a', b'd']);
+        assert_eq!(bytes.len(), 25 + 8 + 8 + 4 + 10 + 4 + 8 + 2048);
+        assert_eq!(Standing::branch_of(&bytes), Ok(2));
     }
 
     #[test]
     fn a_row_cut_short_anywhere_is_an_error() {
-        let bytes = value().encode();
-        assert!((0..bytes.len()).all(|length| QueueValue::decode(&bytes[..length]).is_err()));
+        for bytes in [encode_queue(Offset::new(5), 1, &row()), encode_queue_with_access(Offset::new(5), 1, &row())] {
+            assert!((0..bytes.len()).all(|length| QueueValue::decode(&bytes[..length]).is_err()));
+        }
     }
 
     #[test]
-    fn a_live_row_is_44_bytes_and_is_read_as_it_was_written() {
-        let row = LiveRow { offset: Offset::new(9), birth: Birth::new(8), digest: EntryDigest::new([7; 32]), bytes: 6 };
-        let bytes = encode_live(&row);
-        assert_eq!((bytes.len(), decode_live(row.offset, &bytes)), (44, Ok(row)));
+    fn a_live_entry_is_44_bytes_by_birth_and_8_by_offset() {
+        let (born, at) = (encode_born(&live()), encode_at(&live()));
+        assert_eq!(decode_born(Birth::new(8), &born), Ok(BornRow::Whole(live())));
+        assert_eq!(decode_at(Offset::new(9), &at), Ok(AtRow::Birth(Birth::new(8))));
+        assert_eq!((born.len(), at.len()), (44, 8));
+    }
+
+    #[test]
+    fn a_live_entry_of_an_older_format_is_44_bytes_by_offset_and_8_by_birth() {
+        let at = encode_whole_at(&live());
+        assert_eq!((at.len(), decode_at(Offset::new(9), &at)), (44, Ok(AtRow::Whole(live()))));
+        assert_eq!(decode_born(Birth::new(8), &9_u64.to_be_bytes()), Ok(BornRow::Offset(Offset::new(9))));
+    }
+
+    #[test]
+    fn a_row_of_a_live_entry_of_any_other_length_is_an_error() {
+        for length in (0..44).filter(|length| *length != 8) {
+            assert!(decode_born(Birth::new(1), &[0; 44][..length]).is_err() && decode_at(Offset::new(1), &[0; 44][..length]).is_err());
+        }
+        assert!(decode_born(Birth::new(1), &[0; 45]).is_err() && decode_at(Offset::new(1), &[0; 45]).is_err());
     }
 
     #[test]
