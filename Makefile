@@ -10,7 +10,7 @@ TO ?= 1000
 ROUNDS ?= 10000
 KILL_EVIDENCE = TIDINGS_KILL_ROUNDS=$(ROUNDS) TIDINGS_KILL_EVIDENCE=docs/evidence/kill-lab.json TIDINGS_KILL_COMMIT=$$(git rev-parse --short HEAD)
 
-.PHONY: help demo test compile-tests build lint fmt docs sim kill-lab setup clean-demo clean power-lab network-lab fault-lab fuzz
+.PHONY: help demo test compile-tests build lint fmt docs sim kill-lab setup clean-demo clean power-lab network-lab fault-lab fuzz bench-peers
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,9 @@ fault-lab: setup ## fail every write and sync of the command once, and keep the 
 
 fuzz: ## fuzz TARGET=objects (frames, reader, broker, rewinds) for SECONDS=60; needs cargo-fuzz and a nightly toolchain
 	mkdir -p "$(CACHE)/fuzz/$(TARGET)" && cargo +nightly fuzz run --fuzz-dir fuzz/libfuzzer --target-dir "$(CARGO_TARGET_DIR)-fuzz" $(TARGET) "$(CACHE)/fuzz/$(TARGET)" fuzz/corpus/$(TARGET) -- -max_total_time=$(SECONDS) -max_len=16384 -malloc_limit_mb=64
+
+bench-peers: build ## measure NATS JetStream and Redis Streams beside this broker, 40 minutes; QUICK=1 for two, FULL=1, ONLY=publish,live
+	benches/peers/run.sh
 
 setup: ## install what a fresh Debian with Rust lacks, only if it is missing
 	@.ci/setup
