@@ -3,15 +3,15 @@
 use ::rocksdb::Options;
 use ::rocksdb::statistics::Ticker;
 
-use super::super::open::database_options;
+use super::super::Tuning;
 use super::*;
 
 /// A store that counts, and what it counts with.
 fn counting(folder: &Path) -> (RocksStore, Options) {
-    let settings = Settings::default();
-    let mut options = database_options(&settings);
-    options.enable_statistics();
-    (RocksStore::open_with(folder, &options, &settings).expect("the folder opens"), options)
+    let tuning = Tuning { counts: true, ..Tuning::default() };
+    let store = RocksStore::open_tuned(folder, &Settings::default(), &tuning).expect("the folder opens");
+    let counted = store.counted.clone().expect("it counts");
+    (store, counted)
 }
 
 /// [P-7] 256 publishes of eight queues become durable together: one sync of the log for all of them.
