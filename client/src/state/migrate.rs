@@ -4,13 +4,14 @@
 //! | --- | --- |
 //! | 1 | nothing was kept sealed |
 //! | 2 | the own writer was not listed among those that are known |
-//! | 3 | values and epochs of live records had tables of their own (`own/values`: path to mutation; `own/epochs`: epoch and path), and sealed entries were without their paths |
+//! | 3 | the readers stood in the row of the writer; values and epochs of live records had tables of their own (`own/values`: path to mutation; `own/epochs`: epoch and path), and sealed entries were without their paths |
 
 use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
+use tidings_core::writer::Writer;
 use tidings_core::{Mutation, Object};
 
 use super::tables::{self, Rows};
-use super::{StateError, branches, rows, sealed};
+use super::{OwnStep, StateError, branches, rows, sealed};
 
 /// Live mutations by their paths.
 const VALUES: Rows<&str> = Rows::new("own/values");
@@ -33,10 +34,17 @@ pub(super) fn migrate(database: &Database, found: u32) -> Result<(), StateError>
         // What has to be signed again because a file of that format did not keep it sealed.
         sealed::begin_renewal(&transaction)?;
     }
+    part_writer(&transaction)?;
     if found <= 2 {
         branches::know_own_writer(&transaction)?;
     }
     Ok(transaction.commit()?)
+}
+
+/// The readers stood in the row of the writer.
+fn part_writer(transaction: &WriteTransaction) -> Result<(), StateError> {
+    let row = transaction.open_table(tables::WRITER)?.get(())?.map(|row| row.value().to_vec());
+    row.map_or(Ok(()), |row| OwnStep(transaction).put_writer(&Writer::decode(&row)?, None))
 }
 
 /// Joins records above `after` with their values, and their entries with their paths. The last path, if there is one.
@@ -103,6 +111,13 @@ fn unjoin(transaction: &WriteTransaction) -> Result<(), StateError> {
             entries.insert(record.offset.value(), sealed.as_slice())?;
         }
     }
+    let writer = transaction.open_table(tables::WRITER)?.get(())?.map(|row| row.value().to_vec());
+    if let Some(writer) = writer {
+        let granted = transaction.open_table(tables::GRANTED)?.get(())?.map(|row| row.value().to_vec()).unwrap_or_default();
+        let whole = Writer::decode(&writer)?.with_readers(&granted)?;
+        transaction.open_table(tables::WRITER)?.insert((), whole.encode().as_slice())?;
+    }
+    transaction.delete_table(tables::GRANTED)?;
     transaction.open_table(tables::FORMATS)?.insert((), 3)?;
     Ok(())
 }

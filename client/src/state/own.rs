@@ -19,8 +19,17 @@ pub(crate) struct OwnView<'t>(pub(crate) &'t ReadTransaction);
 
 impl OwnView<'_> {
     pub(crate) fn writer(&self) -> Result<Option<Writer>, StateError> {
-        let table = self.0.open_table(tables::WRITER)?;
-        table.get(())?.map(|row| Ok(Writer::decode(row.value())?)).transpose()
+        let (writer, readers) = (self.0.open_table(tables::WRITER)?, self.0.open_table(tables::GRANTED)?);
+        let Some(row) = writer.get(())? else { return Ok(None) };
+        let granted = readers.get(())?.ok_or_else(|| StateError::Damaged("a writer without its readers".into()))?;
+        Ok(Some(Writer::decode(row.value())?.with_readers(granted.value())?))
+    }
+
+    /// Whether something waits, is to be sealed again, or could be purged.
+    pub(crate) fn may_have_to_sign(&self) -> Result<bool, StateError> {
+        let waits = !self.0.open_table(tables::OUTBOX)?.is_empty()?;
+        let again = !self.0.open_table(tables::REPUBLISH)?.is_empty()?;
+        Ok(waits || again || !self.0.open_table(tables::TOMBSTONES)?.is_empty()?)
     }
 
     pub(crate) fn waiting(&self) -> Result<Waiting, StateError> {
@@ -120,8 +129,12 @@ const CLOCK: &str = "version-clock";
 pub(crate) struct OwnStep<'t>(pub(crate) &'t WriteTransaction);
 
 impl OwnStep<'_> {
-    pub(crate) fn put_writer(&self, writer: &Writer) -> Result<(), StateError> {
-        self.0.open_table(tables::WRITER)?.insert((), writer.encode().as_slice())?;
+    /// The readers are long, and are written only if they are not those of `kept`, which the tables hold.
+    pub(crate) fn put_writer(&self, writer: &Writer, kept: Option<&Writer>) -> Result<(), StateError> {
+        self.0.open_table(tables::WRITER)?.insert((), writer.encode_without_readers().as_slice())?;
+        if !kept.is_some_and(|kept| kept.has_readers_of(writer)) {
+            self.0.open_table(tables::GRANTED)?.insert((), writer.encode_readers().as_slice())?;
+        }
         Ok(())
     }
 

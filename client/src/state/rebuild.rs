@@ -34,7 +34,7 @@ impl OwnStep<'_> {
         self.put_live(&rebuilt.records)?;
         self.put_attachments(&rebuilt.attachments, &[])?;
         self.end_renewal()?;
-        self.put_writer(rebuilt.writer)?;
+        self.put_writer(rebuilt.writer, None)?;
         self.forget_receipts(rebuilt.head)?;
         self.forget_readers(rebuilt.writer)
     }

@@ -4,7 +4,8 @@
 //! | --- | --- | --- |
 //! | `format` | - | layout version |
 //! | `settings` | name | bytes |
-//! | `own/writer` | - | encoded `Writer` |
+//! | `own/writer` | - | encoded `Writer`, without its readers |
+//! | `own/granted` | - | its readers |
 //! | `own/records` | path | encoded `OwnRecord`, encoded mutation of the live entry |
 //! | `own/tombstones` | offset | path |
 //! | `own/entries` | offset | path, sealed entry, verbatim, of each live entry |
@@ -42,6 +43,7 @@ pub(super) const FORMATS: TableDefinition<'static, (), u32> = TableDefinition::n
 pub(super) const SETTINGS: Rows<&str> = Rows::new("settings");
 
 pub(super) const WRITER: Rows<()> = Rows::new("own/writer");
+pub(super) const GRANTED: Rows<()> = Rows::new("own/granted");
 pub(super) const RECORDS: Rows<&str> = Rows::new("own/records");
 pub(super) const TOMBSTONES: TableDefinition<'static, u64, &str> = TableDefinition::new("own/tombstones");
 pub(super) const ENTRIES: Rows<u64> = Rows::new("own/entries");
@@ -91,6 +93,7 @@ pub(super) fn create_all(transaction: &WriteTransaction) -> Result<(), StateErro
 fn create_own(transaction: &WriteTransaction) -> Result<(), StateError> {
     transaction.open_table(SETTINGS)?;
     transaction.open_table(WRITER)?;
+    transaction.open_table(GRANTED)?;
     transaction.open_table(RECORDS)?;
     transaction.open_table(TOMBSTONES)?;
     transaction.open_table(ENTRIES)?;

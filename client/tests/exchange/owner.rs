@@ -265,3 +265,16 @@ async fn an_owner_that_gives_no_pulses_gives_none_at_its_end() {
     publisher.close().await;
     assert!(peer.look(|queue| queue.pulse.is_none()));
 }
+
+/// A receipt may wait for a later step before it is durable, but not beyond the end.
+#[tokio::test]
+async fn what_is_receipted_is_so_when_a_closed_owner_is_opened_again() {
+    let (folder, peer) = (tempfile::tempdir().expect("a folder"), Peer::new());
+    let file = folder.path().join("state.redb");
+    let first = publisher(&State::open(&file).expect("created"), &peer);
+    published(&first, &[put("/a", "1")]).await;
+    first.close().await;
+    let again = alone(&State::open(&file).expect("opened"));
+    let status = again.status().expect("read");
+    assert_eq!((status.unsigned, status.unreceipted), (0, 0));
+}

@@ -19,7 +19,7 @@ impl Owner {
         let signed = writer.close(&self.key, now, &mut clock::entropy()?)?;
         self.state.write(|transaction| {
             let step = OwnStep(transaction);
-            step.put_writer(&writer)?;
+            step.put_writer(&writer, Some(&self.writer))?;
             step.put_signed(&signed.head.cursor(), &Request::Publish(signed.publish()).encode())
         })?;
         self.writer = writer;

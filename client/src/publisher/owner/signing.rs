@@ -12,7 +12,7 @@ use super::super::room::Room;
 use super::outbox::{Answer, Intake, Part, put_beside, size};
 use super::{Owner, Published, SignError};
 use crate::clock;
-use crate::state::{OwnStep, SealedView, StateError};
+use crate::state::{OwnStep, OwnView, SealedView, StateError};
 
 /// Epochs that may have live entries before the oldest ones are emptied: sixteen of the head's 64 places stay free. [P-17]
 const EPOCHS_KEPT: usize = 48;
@@ -53,6 +53,12 @@ impl Owner {
             return Ok(Some(published));
         }
         self.sign_what_fits(limits, || Access::Same, now)
+    }
+
+    /// Whether [`Owner::sign`] may find something. It looks at a snapshot, which costs less than a step that changes nothing.
+    pub(in super::super) fn has_to_sign(&self) -> Result<bool, StateError> {
+        let due = self.renewing || self.writer.keys_are_due() || self.writer.crowded_through(EPOCHS_KEPT).is_some();
+        if due { Ok(true) } else { self.state.read(|transaction| OwnView(transaction).may_have_to_sign()) }
     }
 
     /// Signs records of the oldest epochs again, as many as one publish takes, so that a new epoch finds a place. [P-17]
@@ -226,7 +232,7 @@ impl Owner {
         }
         drop(live);
         step.put_attachments(&signed.attachments, &unnamed(&self.writer, writer, &signed))?;
-        step.put_writer(writer)?;
+        step.put_writer(writer, Some(&self.writer))?;
         step.put_signed(&signed.head.cursor(), &Request::Publish(signed.publish()).encode())?;
         let paths = drafts.into_iter().take(waiting).map(|draft| draft.mutation.path).collect();
         let number = signed.head.rank().number;

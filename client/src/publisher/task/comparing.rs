@@ -194,7 +194,6 @@ impl Task {
         self.lines.begin_anew();
         self.archive.begin_anew(false);
         self.tickets.forget_signed();
-        self.refresh().await;
         Ok(Ok(()))
     }
 

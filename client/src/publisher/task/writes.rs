@@ -36,7 +36,6 @@ impl Task {
         let (parts, now): (Vec<Part>, _) = (parts.into_iter().flatten().collect(), clock::now());
         let limits = self.limits_at_once();
         let outcome = self.step(move |owner| write(owner, &parts, limits, now)).await;
-        self.refresh().await;
         match outcome {
             Ok(Ok((taken, published))) => {
                 let mut taken = taken.into_iter();
