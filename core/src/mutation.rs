@@ -193,6 +193,18 @@ impl Mutation {
         }
     }
 
+    /// At least the length of what [`Object::write`] writes of a mutation that passes [`Self::check`].
+    pub(crate) fn encoded_bytes_max(&self) -> usize {
+        // Length of the path, operation, version, number of fields; tag and length of each field.
+        const FIXED: usize = 4 + 1 + 24 + 4;
+        const FIELD: usize = 2 + 4;
+        let object = self.object.as_ref().map_or(0, |_| FIELD + REFERENCE_BYTES_MAX);
+        let inline = self.inline.as_ref().map_or(0, |inline| FIELD + inline.len());
+        let headers: usize = self.headers.iter().map(|(name, value)| 2 * 4 + name.len() + value.len()).sum();
+        let unknown: usize = self.unknown.iter().map(|(_, value)| FIELD + value.len()).sum();
+        FIXED + self.path.as_str().len() + object + inline + FIELD + 4 + headers + unknown
+    }
+
     fn check_headers(&self) -> Result<(), DecodeError> {
         let bytes: usize = self.headers.iter().map(|(name, value)| name.len().saturating_add(value.len())).sum();
         if self.headers.len() > HEADERS_MAX || bytes > HEADER_BYTES_MAX {

@@ -151,21 +151,27 @@ fn nonce(key: &[u8; 32], place: Place, plaintext: &[u8], entropy: &mut Entropy) 
     nonce
 }
 
-/// Length, mutation, zeros; with room for the tag.
+/// Length, mutation, zeros; with room for the tag. Written where it is sealed: nothing of it is left in a buffer that was outgrown, and
+/// no second one has to be zeroized.
 fn pad(mutation: &Mutation) -> Result<Zeroizing<Vec<u8>>, SealError> {
-    let mut out = Encoder::with_capacity(ENTRY_BYTES_MAX);
+    let mut out = Encoder::with_capacity(room(mutation));
+    out.u32(0);
     out.u8(VERSION);
     mutation.write(&mut out);
-    let encoded = Zeroizing::new(out.finish());
-    let padded = padded_bytes(LENGTH_BYTES + encoded.len());
+    let mut plaintext = Zeroizing::new(out.finish());
+    let padded = padded_bytes(plaintext.len());
     if padded + TAG_BYTES > CIPHERTEXT_BYTES_MAX {
         return Err(SealError::TooLarge);
     }
-    let mut out = Encoder::with_capacity(padded + TAG_BYTES);
-    out.bytes(&encoded);
-    let mut plaintext = Zeroizing::new(out.finish());
+    let length = (plaintext.len() - LENGTH_BYTES) as u32;
+    plaintext[..LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
     plaintext.resize(padded, 0);
     Ok(plaintext)
+}
+
+/// What the padded mutation takes at most, with its tag.
+fn room(mutation: &Mutation) -> usize {
+    padded_bytes(LENGTH_BYTES + 1 + mutation.encoded_bytes_max()) + TAG_BYTES
 }
 
 fn unpad(plaintext: &[u8]) -> Result<&[u8], DecodeError> {

@@ -175,6 +175,14 @@ fn nonces_differ_by_place_queue_and_epoch() {
 }
 
 proptest! {
+    /// A buffer that is outgrown would leave the plaintext behind in memory; one that grew has another capacity than it was given.
+    #[test]
+    fn a_plaintext_is_written_where_it_is_sealed(mutation in any_mutation()) {
+        let plaintext = pad(&mutation).expect("a small mutation");
+        prop_assert_eq!(plaintext.capacity(), room(&mutation));
+        prop_assert!(plaintext.len() + TAG_BYTES <= plaintext.capacity());
+    }
+
     #[test]
     fn every_mutation_opens_at_its_place(mutation in any_mutation(), seed: [u8; 32], offset in 1u64.., term in 1u64..) {
         let place = Place { term: Term::new(term), offset: Offset::new(offset), birth: Birth::new(offset) };
