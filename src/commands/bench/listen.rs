@@ -48,6 +48,7 @@ pub(super) struct Heard {
     pub(super) unheard: u64,
     /// Somebody ended it.
     pub(super) interrupted: bool,
+    listeners: Vec<Listener>,
 }
 
 struct Listener {
@@ -76,7 +77,7 @@ impl Listeners {
     }
 
     /// Waits until each reader has heard `changes`, or nothing comes any more for as long as the ground has patience, or somebody ends
-    /// the run. Then all readers end.
+    /// the run.
     ///
     /// # Errors
     /// A reader's state fails.
@@ -102,13 +103,19 @@ impl Listeners {
                 }
             }
         }
-        close(done).await;
         let total = tally.total();
-        Ok(Heard { total, unheard: (readers * changes).saturating_sub(total.messages), interrupted: interrupted.is_some() })
+        let unheard = (readers * changes).saturating_sub(total.messages);
+        Ok(Heard { total, unheard, interrupted: interrupted.is_some(), listeners: done })
     }
 }
 
 impl Heard {
+    /// Ends the readers, beside each other.
+    pub(super) async fn close(&mut self) {
+        let closing: JoinSet<()> = self.listeners.drain(..).map(|listener| listener.subscriber.close()).collect();
+        closing.join_all().await;
+    }
+
     /// Fails if a reader did not get everything although nobody ended the run.
     pub(super) fn whole(&self, ground: &Ground) -> Result<(), Failure> {
         if self.unheard == 0 || self.interrupted {
@@ -117,12 +124,6 @@ impl Heard {
         let error = format!("{} changes did not come within {} s after the last one", self.unheard, ground.patience.as_secs());
         Err(Failure::new(error, "see what the broker's log says; give a longer --timeout, or less to do").exit(Exit::Unreachable))
     }
-}
-
-/// Ends readers beside each other.
-async fn close(listeners: Vec<Listener>) {
-    let closing: JoinSet<()> = listeners.into_iter().map(|listener| listener.subscriber.close()).collect();
-    closing.join_all().await;
 }
 
 impl Listener {

@@ -79,11 +79,11 @@ struct Shared {
 /// A write was not taken by its owner.
 pub(super) async fn drive(ground: &Arc<Ground>, owners: &[Owner], connections: &[&Connections], plan: Plan) -> Result<Driven, Failure> {
     let (end, ended) = watch::channel(false);
-    let (window, pace) = plan.begin();
+    let (window, pace) = plan.begin(owners.len());
     let shared = Arc::new(Shared { plan, ground: Arc::clone(ground), window, pace, tally: Tally::default(), ended });
     let mut slots = JoinSet::new();
-    for owner in owners {
-        let each = (0..shared.plan.slots).map(|slot| Arc::clone(&shared).write_on(owner.publisher.clone(), slot));
+    for (at, owner) in owners.iter().enumerate() {
+        let each = (0..shared.plan.slots).map(|slot| Arc::clone(&shared).write_on(owner.publisher.clone(), (at, slot)));
         each.for_each(|slot| drop(slots.spawn(slot)));
     }
     let mut overseer = Overseer::new(&shared, &end);
@@ -107,10 +107,10 @@ pub(super) async fn drive(ground: &Arc<Ground>, owners: &[Owner], connections: &
 }
 
 impl Plan {
-    fn begin(&self) -> (Window, Pace) {
+    fn begin(&self, owners: usize) -> (Window, Pace) {
         let now = Instant::now();
         let window = Window::new(now + self.warm_up, self.length);
-        let pace = self.rate.map_or(Pace::AtOnce, |rate| Pace::Schedule(Timer::start(now, rate, self.moments(rate))));
+        let pace = self.rate.map_or(Pace::AtOnce, |rate| Pace::Schedule(Timer::start(now, rate, self.moments(rate), owners)));
         (window, pace)
     }
 
@@ -147,9 +147,9 @@ impl Driven {
 }
 
 impl Shared {
-    async fn write_on(self: Arc<Self>, publisher: Publisher, slot: u64) -> Result<(), Failure> {
+    async fn write_on(self: Arc<Self>, publisher: Publisher, (owner, slot): (usize, u64)) -> Result<(), Failure> {
         let (mut step, mut ended) = (0, self.ended.clone());
-        while let Some(due) = self.pace.next().await {
+        while let Some(due) = self.pace.next(owner).await {
             let Some(share) = self.window.take(due, self.plan.batch) else { break };
             let due = share.counts.then_some(due);
             let value = |_| self.ground.stamps.value(due, self.plan.size);
