@@ -88,7 +88,7 @@ pub(super) async fn run(globals: Globals, args: IdleArgs) -> Result<(), Failure>
     ground.unless_stopped(write_once(&ground, &owners)).await?;
     let mut heard = listeners.hear(1).await?;
     let spent = Spent::now(&[&writing, &reading]).since(held);
-    heard.close().await;
+    heard.close().await?;
     Owner::close_all(&owners).await;
     reading.end().await;
     writing.end().await;

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use super::ground::{Ground, task_failure};
+use super::ground::{Ground, joined, task_failure};
 use super::tally::{Tally, Total};
 use crate::failure::{Exit, Failure};
 use crate::node::state_failure;
@@ -110,10 +110,12 @@ impl Listeners {
 }
 
 impl Heard {
-    /// Ends the readers, beside each other.
-    pub(super) async fn close(&mut self) {
-        let closing: JoinSet<()> = self.listeners.drain(..).map(|listener| listener.subscriber.close()).collect();
-        closing.join_all().await;
+    /// Acknowledges the rest, which is no part of what is measured, and ends the readers, beside each other.
+    ///
+    /// # Errors
+    /// A reader's state fails.
+    pub(super) async fn close(&mut self) -> Result<(), Failure> {
+        joined(self.listeners.drain(..).map(Listener::close).collect()).await.map(drop)
     }
 
     /// Fails if a reader did not get everything although nobody ended the run.
@@ -144,8 +146,13 @@ impl Listener {
                 () = sleep_until(self.acknowledge_at.into()), if !self.unacknowledged.is_empty() => self.acknowledge()?,
             }
         }
-        self.acknowledge()?;
         Ok(self)
+    }
+
+    async fn close(mut self) -> Result<(), Failure> {
+        self.acknowledge()?;
+        self.subscriber.close().await;
+        Ok(())
     }
 
     fn take(&mut self, changes: &[Change]) {

@@ -76,7 +76,7 @@ pub(super) async fn run(globals: Globals, args: LiveArgs) -> Result<(), Failure>
     let driven = drive(&ground, &owners, &[], plan(&args)).await?;
     let mut heard = listeners.hear(driven.total.messages).await?;
     let spent = Spent::now(&[&writing, &reading]).since(before);
-    heard.close().await;
+    heard.close().await?;
     Owner::close_all(&owners).await;
     reading.end().await;
     writing.end().await;

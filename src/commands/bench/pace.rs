@@ -124,10 +124,13 @@ impl Schedule {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is positive, and bounded by the total")]
     fn come(&self, now: Instant) -> u64 {
         let Some(passed) = now.checked_duration_since(self.first) else { return 0 };
-        let mut come = ((passed.as_secs_f64() * self.rate) as u64).saturating_add(1).min(self.total);
+        let mut come = ((passed.as_secs_f64() * self.rate) as u64).min(self.total);
         // The two directions of the arithmetic may round differently.
         while come > 0 && self.at(come - 1) > now {
             come -= 1;
+        }
+        while come < self.total && self.at(come) <= now {
+            come += 1;
         }
         come
     }
