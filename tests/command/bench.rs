@@ -229,4 +229,6 @@ fn a_home_names_the_broker_and_nothing_of_it_is_used() {
     assert_eq!(fs::read_dir(&folder).expect("it is there").count(), 0);
     let nobody = world.run("nobody", &["bench", "publish"]);
     assert_eq!((nobody.exit_and_effect(), nobody.error().contains("no broker")), ((2, "none".to_owned()), true), "{}", nobody.err);
+    let unpinned = world.run("nobody", &["bench", "publish", "--broker", "tidings://127.0.0.1:9"]);
+    assert_eq!((unpinned.exit_and_effect(), unpinned.error().contains("no pin")), ((2, "none".to_owned()), true), "{}", unpinned.err);
 }

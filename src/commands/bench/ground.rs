@@ -87,6 +87,10 @@ impl Ground {
     /// No broker is named, or the folder cannot be made.
     pub(super) fn prepare(globals: Globals, args: GroundArgs, keeping: Keeping) -> Result<Arc<Self>, Failure> {
         let broker = args.broker.map_or_else(|| first_broker(&globals), Ok)?;
+        if broker.pin.is_none() {
+            let error = format!("{broker} names no pin, and this version knows a broker only by its pin");
+            return Err(Failure::usage(error, "give the whole second line that `tidings broker` prints"));
+        }
         let folder = args.folder.unwrap_or_else(std::env::temp_dir);
         let made = tempfile::Builder::new().prefix("tidings-bench-").tempdir_in(&folder);
         let folder = made.map_err(|error| {
