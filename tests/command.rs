@@ -1,5 +1,7 @@
 //! The command end to end, with real processes: what scripts rely on, and that each documented failure loses nothing.
 
+#[path = "command/bench.rs"]
+mod bench;
 #[path = "command/broker.rs"]
 mod broker;
 #[path = "command/control.rs"]

@@ -237,6 +237,11 @@ impl Running {
         }
     }
 
+    /// Waits for the end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("it ends")
+    }
+
     /// Sends a signal by its name and waits for the end.
     pub(crate) fn end_with(&mut self, signal: &str) -> ExitStatus {
         let sent = Command::new("sh").arg("-c").arg(format!("kill -{signal} {}", self.pid())).status().expect("a shell");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
-use tidings_client::{ChangeId, Dial, Event, Publisher, Subscriber, Ticket};
+use tidings_client::{Dial, Publisher, Subscriber, Ticket};
 use tokio::task::JoinSet;
 
 use super::connections::Connections;
@@ -14,13 +14,12 @@ use super::ground::{Ground, GroundArgs, Keeping, joined, nothing_measured};
 use super::latency::Latencies;
 use super::owner::{Owner, put, untaken};
 use super::publish::size;
-use super::reader::{READERS_OF_QUEUE_MAX, Reader, caught_up};
+use super::reader::{READERS_OF_QUEUE_MAX, Reader, caught_up, take_all};
 use super::seed::Keys;
 use super::summary::{Base, Figures, Spent, counted, per, seconds};
 use crate::args::Globals;
 use crate::commands::failures::write_failure;
 use crate::failure::{Exit, Failure};
-use crate::node::state_failure;
 
 /// Writes in one call while the queue is filled.
 const BATCH: u64 = 1_024;
@@ -185,7 +184,11 @@ impl Sum {
         let (before, began, mut tasks) = (Spent::now(&[&connections]), Instant::now(), JoinSet::new());
         for (queue, reader) in followers {
             let (ground, dial) = (Arc::clone(ground), Arc::clone(&connections) as Arc<dyn Dial>);
-            tasks.spawn(async move { catch_up(reader.start(queue, dial)?, began, ground.patience).await });
+            tasks.spawn(async move {
+                let done = catch_up(reader.start(queue, dial)?, began, ground.patience).await;
+                reader.discard(&ground);
+                done
+            });
         }
         let done = joined(tasks).await?;
         let spent = Spent::now(&[&connections]).since(before);
@@ -237,16 +240,7 @@ impl Sum {
 async fn catch_up(mut subscriber: Subscriber, began: Instant, patience: Duration) -> Result<Done, Failure> {
     let reached = caught_up(&mut subscriber, patience).await?;
     let verified = began.elapsed();
-    loop {
-        match subscriber.next().await {
-            Some(Event::Changes(changes)) => {
-                let done: Vec<ChangeId> = changes.iter().map(ChangeId::from).collect();
-                tokio::task::block_in_place(|| subscriber.acknowledge(&done)).map_err(state_failure)?;
-            }
-            Some(Event::CaughtUp(_)) | None => break,
-            Some(_) => {}
-        }
-    }
+    take_all(&mut subscriber).await?;
     let taken = began.elapsed();
     subscriber.close().await;
     Ok(Done { verified, taken, caught_up: reached })

@@ -87,6 +87,10 @@ impl Ground {
     /// No broker is named, or the folder cannot be made.
     pub(super) fn prepare(globals: Globals, args: GroundArgs, keeping: Keeping) -> Result<Arc<Self>, Failure> {
         let broker = args.broker.map_or_else(|| first_broker(&globals), Ok)?;
+        if broker.pin.is_none() {
+            let error = format!("{broker} names no pin, and this version knows a broker only by its pin");
+            return Err(Failure::usage(error, "give the whole second line that `tidings broker` prints"));
+        }
         let folder = args.folder.unwrap_or_else(std::env::temp_dir);
         let made = tempfile::Builder::new().prefix("tidings-bench-").tempdir_in(&folder);
         let folder = made.map_err(|error| {
@@ -131,13 +135,27 @@ impl Ground {
     /// # Errors
     /// It cannot be made.
     pub(super) fn state(&self, whose: Whose, number: u64) -> Result<State, Failure> {
+        match self.file(whose, number) {
+            None => State::in_memory().map_err(state_failure),
+            Some(path) => tokio::task::block_in_place(|| State::open(&path)).map_err(state_failure),
+        }
+    }
+
+    /// The state of a node is not needed any more.
+    pub(super) fn discard(&self, whose: Whose, number: u64) {
+        if let Some(path) = self.file(whose, number) {
+            // What cannot be removed goes with the folder.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    fn file(&self, whose: Whose, number: u64) -> Option<PathBuf> {
         let name = match (self.keeping, whose) {
-            (Keeping::Memory, _) | (Keeping::Owners, Whose::Reader) => return State::in_memory().map_err(state_failure),
+            (Keeping::Memory, _) | (Keeping::Owners, Whose::Reader) => return None,
             (_, Whose::Owner) => format!("owner-{number}.redb"),
             (_, Whose::Reader) => format!("reader-{number}.redb"),
         };
-        let path = self.folder.path().join(name);
-        tokio::task::block_in_place(|| State::open(&path)).map_err(state_failure)
+        Some(self.folder.path().join(name))
     }
 
     /// What `work` gives, unless somebody ends the run first.

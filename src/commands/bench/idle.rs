@@ -86,8 +86,9 @@ pub(super) async fn run(globals: Globals, args: IdleArgs) -> Result<(), Failure>
     let listeners = Listeners::begin(&ground, subscribers);
     let woken = Instant::now();
     ground.unless_stopped(write_once(&ground, &owners)).await?;
-    let heard = listeners.hear(1).await?;
+    let mut heard = listeners.hear(1).await?;
     let spent = Spent::now(&[&writing, &reading]).since(held);
+    heard.close().await?;
     Owner::close_all(&owners).await;
     reading.end().await;
     writing.end().await;

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use super::ground::{Ground, task_failure};
+use super::ground::{Ground, joined, task_failure};
 use super::tally::{Tally, Total};
 use crate::failure::{Exit, Failure};
 use crate::node::state_failure;
@@ -48,6 +48,7 @@ pub(super) struct Heard {
     pub(super) unheard: u64,
     /// Somebody ended it.
     pub(super) interrupted: bool,
+    listeners: Vec<Listener>,
 }
 
 struct Listener {
@@ -76,7 +77,7 @@ impl Listeners {
     }
 
     /// Waits until each reader has heard `changes`, or nothing comes any more for as long as the ground has patience, or somebody ends
-    /// the run. Then all readers end.
+    /// the run.
     ///
     /// # Errors
     /// A reader's state fails.
@@ -102,13 +103,21 @@ impl Listeners {
                 }
             }
         }
-        close(done).await;
         let total = tally.total();
-        Ok(Heard { total, unheard: (readers * changes).saturating_sub(total.messages), interrupted: interrupted.is_some() })
+        let unheard = (readers * changes).saturating_sub(total.messages);
+        Ok(Heard { total, unheard, interrupted: interrupted.is_some(), listeners: done })
     }
 }
 
 impl Heard {
+    /// Acknowledges the rest, which is no part of what is measured, and ends the readers, beside each other.
+    ///
+    /// # Errors
+    /// A reader's state fails.
+    pub(super) async fn close(&mut self) -> Result<(), Failure> {
+        joined(self.listeners.drain(..).map(Listener::close).collect()).await.map(drop)
+    }
+
     /// Fails if a reader did not get everything although nobody ended the run.
     pub(super) fn whole(&self, ground: &Ground) -> Result<(), Failure> {
         if self.unheard == 0 || self.interrupted {
@@ -117,12 +126,6 @@ impl Heard {
         let error = format!("{} changes did not come within {} s after the last one", self.unheard, ground.patience.as_secs());
         Err(Failure::new(error, "see what the broker's log says; give a longer --timeout, or less to do").exit(Exit::Unreachable))
     }
-}
-
-/// Ends readers beside each other.
-async fn close(listeners: Vec<Listener>) {
-    let closing: JoinSet<()> = listeners.into_iter().map(|listener| listener.subscriber.close()).collect();
-    closing.join_all().await;
 }
 
 impl Listener {
@@ -143,8 +146,13 @@ impl Listener {
                 () = sleep_until(self.acknowledge_at.into()), if !self.unacknowledged.is_empty() => self.acknowledge()?,
             }
         }
-        self.acknowledge()?;
         Ok(self)
+    }
+
+    async fn close(mut self) -> Result<(), Failure> {
+        self.acknowledge()?;
+        self.subscriber.close().await;
+        Ok(())
     }
 
     fn take(&mut self, changes: &[Change]) {

@@ -74,8 +74,9 @@ pub(super) async fn run(globals: Globals, args: LiveArgs) -> Result<(), Failure>
     let before = Spent::now(&[&writing, &reading]);
     let listeners = Listeners::begin(&ground, subscribers);
     let driven = drive(&ground, &owners, &[], plan(&args)).await?;
-    let heard = listeners.hear(driven.total.messages).await?;
+    let mut heard = listeners.hear(driven.total.messages).await?;
     let spent = Spent::now(&[&writing, &reading]).since(before);
+    heard.close().await?;
     Owner::close_all(&owners).await;
     reading.end().await;
     writing.end().await;

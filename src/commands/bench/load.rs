@@ -1,12 +1,12 @@
 //! Owners that write, and what came of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tidings_client::{Publisher, Write};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::connections::Connections;
 use super::ground::{Ground, task_failure};
@@ -23,8 +23,10 @@ use crate::failure::{Exit, Failure};
 const LOOK: Duration = Duration::from_millis(100);
 /// How long answers are waited for after somebody ended the run.
 const LAST_WAIT: Duration = Duration::from_secs(1);
-/// How much longer than its schedule a run may take that kept its rate; at least a twentieth of it.
+/// How much longer than its schedule a run may take that kept its rate, or a twentieth of it.
 const LATE: Duration = Duration::from_millis(250);
+/// How long after its last moment a schedule that nobody could keep is given up, or a twentieth of it.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What the owners of a run do.
 #[derive(Clone, Debug)]
@@ -70,6 +72,9 @@ struct Shared {
     pace: Pace,
     tally: Tally,
     ended: watch::Receiver<bool>,
+    connections: Vec<Arc<Connections>>,
+    /// What this process had used before the first write that counts was begun.
+    before: OnceLock<Spent>,
 }
 
 /// Writes as planned until the end, and waits for all answers. Ends early when somebody says so, or when nothing is answered for as long
@@ -77,40 +82,41 @@ struct Shared {
 ///
 /// # Errors
 /// A write was not taken by its owner.
-pub(super) async fn drive(ground: &Arc<Ground>, owners: &[Owner], connections: &[&Connections], plan: Plan) -> Result<Driven, Failure> {
+pub(super) async fn drive(
+    ground: &Arc<Ground>,
+    owners: &[Owner],
+    connections: &[&Arc<Connections>],
+    plan: Plan,
+) -> Result<Driven, Failure> {
     let (end, ended) = watch::channel(false);
-    let (window, pace) = plan.begin();
-    let shared = Arc::new(Shared { plan, ground: Arc::clone(ground), window, pace, tally: Tally::default(), ended });
+    let (window, pace) = plan.begin(owners.len());
+    let connections = connections.iter().map(|connections| Arc::clone(connections)).collect();
+    let (ground, tally, before) = (Arc::clone(ground), Tally::default(), OnceLock::new());
+    let shared = Arc::new(Shared { plan, ground, window, pace, tally, ended, connections, before });
     let mut slots = JoinSet::new();
-    for owner in owners {
-        let each = (0..shared.plan.slots).map(|slot| Arc::clone(&shared).write_on(owner.publisher.clone(), slot));
+    for (at, owner) in owners.iter().enumerate() {
+        let each = (0..shared.plan.slots).map(|slot| Arc::clone(&shared).write_on(owner.publisher.clone(), (at, slot)));
         each.for_each(|slot| drop(slots.spawn(slot)));
     }
     let mut overseer = Overseer::new(&shared, &end);
-    let begin = sleep_until(shared.window.begin().into());
-    tokio::pin!(begin);
-    let mut before = None;
     loop {
         tokio::select! {
             slot = slots.join_next() => match slot {
                 None => break,
                 Some(outcome) => outcome.map_err(task_failure)??,
             },
-            () = &mut begin, if before.is_none() => before = Some(Spent::now(connections)),
-            () = ground.stop.wait(), if !overseer.interrupted => overseer.interrupt(),
+            () = shared.ground.stop.wait(), if !overseer.interrupted => overseer.interrupt(),
             _ = overseer.look.tick() => overseer.look(),
         }
     }
-    let after = Spent::now(connections);
-    let spent = before.map_or_else(Spent::default, |before| after.since(before));
-    Ok(shared.driven(spent, &overseer))
+    Ok(shared.driven(&overseer))
 }
 
 impl Plan {
-    fn begin(&self) -> (Window, Pace) {
+    fn begin(&self, owners: usize) -> (Window, Pace) {
         let now = Instant::now();
         let window = Window::new(now + self.warm_up, self.length);
-        let pace = self.rate.map_or(Pace::AtOnce, |rate| Pace::Schedule(Timer::start(now, rate, self.moments(rate))));
+        let pace = self.rate.map_or(Pace::AtOnce, |rate| Pace::Schedule(Timer::start(now, rate, self.moments(rate), owners)));
         (window, pace)
     }
 
@@ -147,10 +153,13 @@ impl Driven {
 }
 
 impl Shared {
-    async fn write_on(self: Arc<Self>, publisher: Publisher, slot: u64) -> Result<(), Failure> {
+    async fn write_on(self: Arc<Self>, publisher: Publisher, (owner, slot): (usize, u64)) -> Result<(), Failure> {
         let (mut step, mut ended) = (0, self.ended.clone());
-        while let Some(due) = self.pace.next().await {
+        while let Some(due) = self.pace.next(owner).await {
             let Some(share) = self.window.take(due, self.plan.batch) else { break };
+            if share.counts {
+                self.before.get_or_init(|| self.spent());
+            }
             let due = share.counts.then_some(due);
             let value = |_| self.ground.stamps.value(due, self.plan.size);
             let writes = (step..step + share.count).map(|step| put(self.plan.record(slot, step), value(step))).collect();
@@ -186,7 +195,12 @@ impl Shared {
         Ok(())
     }
 
-    fn driven(&self, spent: Spent, overseer: &Overseer<'_>) -> Driven {
+    fn spent(&self) -> Spent {
+        Spent::now(&self.connections.iter().map(Arc::as_ref).collect::<Vec<_>>())
+    }
+
+    fn driven(&self, overseer: &Overseer<'_>) -> Driven {
+        let spent = self.before.get().map_or_else(Spent::default, |before| self.spent().since(*before));
         let (begin, now) = (self.window.begin(), Instant::now());
         self.pace.close();
         self.pace.tell_missed(&self.tally, begin, overseer.stopped.unwrap_or(now));
@@ -200,11 +214,11 @@ impl Shared {
 
 /// Whether everything was answered about when the last of it was due.
 fn in_time(begin: Instant, due: Instant, total: &Total) -> bool {
-    total.last.is_some_and(|last| last.saturating_duration_since(due) <= late(begin, due))
+    total.last.is_some_and(|last| last.saturating_duration_since(due) <= late(LATE, begin, due))
 }
 
-fn late(begin: Instant, due: Instant) -> Duration {
-    LATE.max(due.saturating_duration_since(begin) / 20)
+fn late(least: Duration, begin: Instant, due: Instant) -> Duration {
+    least.max(due.saturating_duration_since(begin) / 20)
 }
 
 /// Looks after a run: how far it is, and when it has to end.
@@ -246,7 +260,7 @@ impl<'a> Overseer<'a> {
             Length::Count(count) => (shared.tally.total().messages, count),
         };
         self.progress.step(done.min(of), of);
-        let overdue = shared.pace.last().is_some_and(|last| now > last + late(shared.window.begin(), last));
+        let overdue = shared.pace.last().is_some_and(|last| now > last + late(GRACE, shared.window.begin(), last));
         if overdue && self.stopped.is_none() {
             self.stop();
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tidings_client::{Dial, Publisher, PublisherConfig, PublisherError, Write};
 use tidings_core::{NodeKey, RecordPath};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::connections::Connections;
@@ -15,6 +16,9 @@ use crate::node::{published_in_time, state_failure};
 
 /// Owners of one run.
 pub(super) const OWNERS_MAX: u64 = 100_000;
+
+/// Owners that connect and write their first head beside each other.
+const OPENING_MAX: usize = 64;
 
 /// One owner with its queue at the broker.
 pub(super) struct Owner {
@@ -29,10 +33,13 @@ impl Owner {
     /// The broker cannot be reached, or does not take one of them.
     pub(super) async fn open_all(ground: &Arc<Ground>, count: u64, connections: &Arc<Connections>) -> Result<Vec<Self>, Failure> {
         let (mut keys, _) = ground.keys();
-        let mut opening = JoinSet::new();
+        let (places, mut opening) = (Arc::new(Semaphore::new(OPENING_MAX)), JoinSet::new());
         for number in 0..count {
-            let (key, ground, dial) = (keys.next(), Arc::clone(ground), Arc::clone(connections));
-            opening.spawn(async move { Self::open(&ground, number, key, dial).await });
+            let (places, key, ground, dial) = (Arc::clone(&places), keys.next(), Arc::clone(ground), Arc::clone(connections));
+            opening.spawn(async move {
+                let _place = places.acquire_owned().await;
+                Self::open(&ground, number, key, dial).await
+            });
         }
         ground.unless_stopped(joined(opening)).await
     }

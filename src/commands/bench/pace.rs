@@ -24,16 +24,22 @@ pub(super) enum Pace {
     Schedule(Timer),
 }
 
-/// Moments at equal distances.
+/// Moments at equal distances, dealt to the owners in turn.
 #[derive(Debug)]
 pub(super) struct Schedule {
     first: Instant,
     rate: f64,
     total: u64,
+    lanes: Vec<Lane>,
+    ended: AtomicBool,
+}
+
+/// The moments of one owner.
+#[derive(Debug)]
+struct Lane {
     taken: AtomicU64,
     /// One permit for each moment that has come.
     due: Semaphore,
-    ended: AtomicBool,
 }
 
 /// A schedule with the thread that watches its clock: timers of the runtime are late by up to a millisecond, more than what is measured.
@@ -45,11 +51,11 @@ pub(super) struct Timer {
 }
 
 impl Pace {
-    /// The moment of the next write, once it has come; `None` after the last one. Safe to cancel but for that moment.
-    pub(super) async fn next(&self) -> Option<Instant> {
+    /// The moment of an owner's next write, once it has come; `None` after the last one. Safe to cancel but for that moment.
+    pub(super) async fn next(&self, owner: usize) -> Option<Instant> {
         match self {
             Self::AtOnce => Some(Instant::now()),
-            Self::Schedule(timer) => timer.schedule.next().await,
+            Self::Schedule(timer) => timer.schedule.next(owner).await,
         }
     }
 
@@ -63,7 +69,7 @@ impl Pace {
     /// Tells `tally` of the moments up to `end` that counted, from `begin` on, and were not given out. After [`Pace::close`].
     pub(super) fn tell_missed(&self, tally: &Tally, begin: Instant, end: Instant) {
         if let Self::Schedule(timer) = self {
-            timer.schedule.tell_missed(tally, begin, end);
+            (0..timer.schedule.lanes.len()).for_each(|lane| timer.schedule.tell_missed(lane, tally, begin, end));
         }
     }
 
@@ -85,10 +91,9 @@ impl Pace {
 }
 
 impl Timer {
-    /// `total` moments from `first` on, `rate` in a second.
-    pub(super) fn start(first: Instant, rate: f64, total: u64) -> Self {
-        let schedule = Schedule { first, rate, total, taken: AtomicU64::new(0), due: Semaphore::new(0), ended: AtomicBool::new(false) };
-        let schedule = Arc::new(schedule);
+    /// `total` moments from `first` on, `rate` in a second, for this many owners.
+    pub(super) fn start(first: Instant, rate: f64, total: u64, owners: usize) -> Self {
+        let schedule = Arc::new(Schedule::new(first, rate, total, owners));
         let watched = Arc::clone(&schedule);
         Self { schedule, thread: Some(thread::spawn(move || watched.watch())) }
     }
@@ -105,6 +110,11 @@ impl Drop for Timer {
 }
 
 impl Schedule {
+    fn new(first: Instant, rate: f64, total: u64, owners: usize) -> Self {
+        let lane = |_| Lane { taken: AtomicU64::new(0), due: Semaphore::new(0) };
+        Self { first, rate, total, lanes: (0..owners.max(1)).map(lane).collect(), ended: AtomicBool::new(false) }
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "a schedule has far fewer moments than 2^52")]
     fn at(&self, number: u64) -> Instant {
         self.first + Duration::from_secs_f64(number as f64 / self.rate)
@@ -114,36 +124,53 @@ impl Schedule {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is positive, and bounded by the total")]
     fn come(&self, now: Instant) -> u64 {
         let Some(passed) = now.checked_duration_since(self.first) else { return 0 };
-        let mut come = ((passed.as_secs_f64() * self.rate) as u64).saturating_add(1).min(self.total);
+        let mut come = ((passed.as_secs_f64() * self.rate) as u64).min(self.total);
         // The two directions of the arithmetic may round differently.
         while come > 0 && self.at(come - 1) > now {
             come -= 1;
         }
+        while come < self.total && self.at(come) <= now {
+            come += 1;
+        }
         come
     }
 
-    async fn next(&self) -> Option<Instant> {
-        self.due.acquire().await.ok()?.forget();
-        let number = self.taken.fetch_add(1, Ordering::Relaxed);
-        if number + 1 >= self.total {
-            self.close();
+    /// How many of the first `count` moments are a lane's.
+    fn share(&self, lane: usize, count: u64) -> u64 {
+        let lanes = self.lanes.len() as u64;
+        (count + lanes - 1 - lane as u64) / lanes
+    }
+
+    /// The moment that is a lane's `place`-th.
+    fn number(&self, lane: usize, place: u64) -> u64 {
+        place * self.lanes.len() as u64 + lane as u64
+    }
+
+    async fn next(&self, at: usize) -> Option<Instant> {
+        let lane = &self.lanes[at];
+        lane.due.acquire().await.ok()?.forget();
+        let place = lane.taken.fetch_add(1, Ordering::Relaxed);
+        if place + 1 >= self.share(at, self.total) {
+            lane.due.close();
         }
-        Some(self.at(number))
+        Some(self.at(self.number(at, place)))
     }
 
     fn close(&self) {
         self.ended.store(true, Ordering::Relaxed);
-        self.due.close();
+        self.lanes.iter().for_each(|lane| lane.due.close());
     }
 
     /// Gives a permit for each moment when it comes.
     fn watch(&self) {
+        // An owner beyond the last moment has none to wait for.
+        (0..self.lanes.len()).filter(|lane| self.share(*lane, self.total) == 0).for_each(|lane| self.lanes[lane].due.close());
         let mut given = 0;
         while given < self.total && !self.ended.load(Ordering::Relaxed) {
             let now = Instant::now();
             let come = self.come(now);
             if come > given {
-                self.due.add_permits(usize::try_from(come - given).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS / 2));
+                self.give(given, come);
                 given = come;
             } else {
                 thread::park_timeout(self.at(given).saturating_duration_since(now));
@@ -151,17 +178,28 @@ impl Schedule {
         }
     }
 
-    fn tell_missed(&self, tally: &Tally, begin: Instant, end: Instant) {
-        let mut number = self.taken.load(Ordering::Relaxed).max(self.come(begin).saturating_sub(1));
-        if number < self.total && self.at(number) < begin {
-            number += 1;
+    fn give(&self, given: u64, come: u64) {
+        let lanes = self.lanes.len() as u64;
+        // No more lanes are looked at than there are moments.
+        for number in given..come.min(given + lanes) {
+            let lane = usize::try_from(number % lanes).unwrap_or_default();
+            let permits = usize::try_from(self.share(lane, come) - self.share(lane, given)).unwrap_or(usize::MAX);
+            self.lanes[lane].due.add_permits(permits.min(Semaphore::MAX_PERMITS / 2));
         }
-        let come = self.come(end);
-        let group = (come.saturating_sub(number) / GROUPS).max(1);
-        while number < come {
-            let count = group.min(come - number);
-            tally.missed(self.at(number + count / 2), count);
-            number += count;
+    }
+
+    fn tell_missed(&self, lane: usize, tally: &Tally, begin: Instant, end: Instant) {
+        let mut place = self.lanes[lane].taken.load(Ordering::Relaxed).max(self.share(lane, self.come(begin)).saturating_sub(1));
+        let come = self.share(lane, self.come(end));
+        if place < come && self.at(self.number(lane, place)) < begin {
+            place += 1;
+        }
+        let groups = (GROUPS / self.lanes.len() as u64).max(1);
+        let group = (come.saturating_sub(place) / groups).max(1);
+        while place < come {
+            let count = group.min(come - place);
+            tally.missed(self.at(self.number(lane, place + count / 2)), count);
+            place += count;
         }
     }
 }
@@ -170,14 +208,10 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    fn schedule(first: Instant, rate: f64, total: u64) -> Schedule {
-        Schedule { first, rate, total, taken: AtomicU64::new(0), due: Semaphore::new(0), ended: AtomicBool::new(false) }
-    }
-
     #[test]
     fn moments_come_when_they_are_due_and_never_more_than_there_are() {
         let first = Instant::now();
-        let schedule = schedule(first, 30.0, 5);
+        let schedule = Schedule::new(first, 30.0, 5, 1);
         let come = [0, 33, 34, 66, 67, 100, 10_000].map(|millis| schedule.come(first + Duration::from_millis(millis)));
         assert_eq!(come, [1, 1, 2, 2, 3, 4, 5]);
         let each = (0..5).map(|number| schedule.come(schedule.at(number)));
@@ -188,11 +222,11 @@ mod tests {
     #[tokio::test]
     async fn moments_that_nobody_was_free_for_are_not_forgotten() {
         let first = Instant::now() - Duration::from_secs(1);
-        let pace = Pace::Schedule(Timer::start(first, 100.0, 1_000));
-        let taken = [pace.next().await, pace.next().await].map(|due| due.map(|due| due - first));
+        let pace = Pace::Schedule(Timer::start(first, 100.0, 1_000, 1));
+        let taken = [pace.next(0).await, pace.next(0).await].map(|due| due.map(|due| due - first));
         assert_eq!(taken, [Some(Duration::ZERO), Some(Duration::from_millis(10))]);
         pace.close();
-        assert_eq!(pace.next().await, None);
+        assert_eq!(pace.next(0).await, None);
         let tally = Tally::default();
         pace.tell_missed(&tally, first, first + Duration::from_millis(995));
         let total = tally.total();
@@ -203,7 +237,7 @@ mod tests {
     #[tokio::test]
     async fn moments_of_the_warm_up_are_not_missed() {
         let first = Instant::now() - Duration::from_secs(1);
-        let pace = Pace::Schedule(Timer::start(first, 10.0, 100));
+        let pace = Pace::Schedule(Timer::start(first, 10.0, 100, 1));
         pace.close();
         let tally = Tally::default();
         pace.tell_missed(&tally, first + Duration::from_millis(500), first + Duration::from_millis(950));
@@ -211,12 +245,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_the_last_moment_there_is_none() {
-        let pace = Pace::Schedule(Timer::start(Instant::now(), 1e6, 3));
-        let mut count = 0;
-        while pace.next().await.is_some() {
-            count += 1;
+    async fn moments_are_dealt_to_owners_in_turn_until_there_are_none() {
+        let first = Instant::now() - Duration::from_secs(1);
+        let pace = Pace::Schedule(Timer::start(first, 100.0, 5, 3));
+        for (owner, millis) in [(0, vec![0, 30]), (1, vec![10, 40]), (2, vec![20])] {
+            for expected in millis {
+                assert_eq!(pace.next(owner).await.map(|due| (due - first).as_millis()), Some(expected));
+            }
+            assert_eq!(pace.next(owner).await, None);
         }
-        assert_eq!(count, 3);
+    }
+
+    #[tokio::test]
+    async fn an_owner_for_whom_there_is_no_moment_does_not_wait_for_one() {
+        let pace = Pace::Schedule(Timer::start(Instant::now(), 1e6, 3, 4));
+        assert_eq!(pace.next(3).await, None);
+    }
+
+    #[tokio::test]
+    async fn what_each_owner_missed_is_told() {
+        let first = Instant::now() - Duration::from_secs(1);
+        let pace = Pace::Schedule(Timer::start(first, 1_000.0, 700, 7));
+        let taken = [pace.next(0).await, pace.next(3).await];
+        pace.close();
+        let tally = Tally::default();
+        pace.tell_missed(&tally, first, first + Duration::from_secs(1));
+        assert_eq!((taken.map(|due| due.is_some()), tally.total().missed), ([true; 2], 698));
     }
 }

@@ -18,6 +18,8 @@ use crate::failure::Failure;
 
 /// Calls that may wait beside each other, for each owner.
 const IN_FLIGHT_MAX: u64 = 65_536;
+/// Calls of all owners together that may wait with a rate if nobody says.
+const WAITING_MAX: u64 = 65_536;
 /// Records that are written if nobody says.
 const RECORDS: u64 = 1_000;
 /// What is measured if nobody says.
@@ -37,7 +39,8 @@ pub(super) struct PublishArgs {
     /// Records of each owner, written in turn; at least as many as are in flight. [default: 1000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     records: Option<u64>,
-    /// Writes of each owner that wait for their receipts beside each other. [default: one batch; with --rate, all records]
+    /// Writes of each owner that wait for their receipts beside each other. [default: one batch; with --rate, all records, but at most
+    /// 65536 for all owners]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=IN_FLIGHT_MAX))]
     in_flight: Option<u64>,
     /// Writes in one call
@@ -117,7 +120,8 @@ pub(super) async fn run(globals: Globals, args: PublishArgs) -> Result<(), Failu
 }
 
 fn plan(args: &PublishArgs) -> Result<Plan, Failure> {
-    let asked = args.in_flight.unwrap_or(if args.rate.is_some() { args.records.unwrap_or(RECORDS).min(IN_FLIGHT_MAX) } else { args.batch });
+    let all = args.records.unwrap_or(RECORDS).min((WAITING_MAX / args.owners).max(1));
+    let asked = args.in_flight.unwrap_or(if args.rate.is_some() { all } else { args.batch }).min(IN_FLIGHT_MAX);
     let slots = (asked / args.batch).max(1);
     let in_flight = slots * args.batch;
     let records = args.records.unwrap_or_else(|| RECORDS.max(in_flight));

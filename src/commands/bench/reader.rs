@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidings_client::{CaughtUp, Dial, GrantFailure, State, Subscriber, SubscriberConfig};
+use tidings_client::{CaughtUp, ChangeId, Dial, Event, GrantFailure, State, Subscriber, SubscriberConfig};
 use tidings_core::reader::Verdict;
 use tidings_core::{Invitation, NodeKey};
 use tidings_proto::QueueId;
@@ -15,7 +15,7 @@ use super::connections::Connections;
 use super::ground::{Ground, Whose, joined};
 use super::owner::{Owner, untaken};
 use crate::failure::{Exit, Failure};
-use crate::node::{failed_state, follow_failure, verdict_failure};
+use crate::node::{failed_state, follow_failure, state_failure, verdict_failure};
 
 /// Readers that one queue has beside its owner.
 pub(super) const READERS_OF_QUEUE_MAX: u64 = READERS_MAX as u64 - 1;
@@ -26,6 +26,7 @@ const LATE: &str = "see what the broker's log says; give a longer --timeout, or 
 
 /// A node that reads.
 pub(super) struct Reader {
+    number: u64,
     key: Arc<NodeKey>,
     state: State,
 }
@@ -36,7 +37,13 @@ impl Reader {
     /// # Errors
     /// Its state cannot be made.
     pub(super) fn make(ground: &Ground, key: NodeKey) -> Result<Self, Failure> {
-        Ok(Self { key: Arc::new(key), state: ground.state(Whose::Reader, ground.reader_number())? })
+        let number = ground.reader_number();
+        Ok(Self { number, key: Arc::new(key), state: ground.state(Whose::Reader, number)? })
+    }
+
+    /// Ends it, and removes its state.
+    pub(super) fn discard(self, ground: &Ground) {
+        ground.discard(Whose::Reader, self.number);
     }
 
     /// Is granted the queue of an owner, and follows it. Nothing is sent yet.
@@ -49,24 +56,14 @@ impl Reader {
         tokio::task::block_in_place(|| Subscriber::follow(&self.state, &self.key, &invitation, "")).map_err(follow_failure)
     }
 
-    /// Follows `count` of these owners, other ones first than other nodes do, and catches up with each. Gives which owner it is.
-    async fn follow_some(
-        self,
-        ground: &Ground,
-        owners: &[Owner],
-        number: u64,
-        count: u64,
-        dial: &Arc<Connections>,
-    ) -> Result<Vec<(usize, Subscriber)>, Failure> {
-        let mut subscribers = Vec::new();
+    /// Is granted the queues of `count` of these owners, other ones first than other nodes are.
+    async fn follow_some(self, owners: &[Owner], number: u64, count: u64) -> Result<Granted, Failure> {
+        let mut follows = Vec::new();
         for place in 0..count {
             let at = usize::try_from((number + place) % owners.len() as u64).unwrap_or_default();
-            let queue = self.follow(&owners[at]).await?;
-            let mut subscriber = self.start(queue, Arc::clone(dial) as Arc<dyn Dial>)?;
-            caught_up(&mut subscriber, ground.patience).await?;
-            subscribers.push((at, subscriber));
+            follows.push((at, self.follow(&owners[at]).await?));
         }
-        Ok(subscribers)
+        Ok(Granted { reader: self, follows })
     }
 
     /// Begins to keep up a follow, on a connection of its own.
@@ -107,28 +104,69 @@ pub(super) async fn followers(
     count: u64,
     dial: &Arc<Connections>,
 ) -> Result<Vec<Subscriber>, Failure> {
-    let ((_, mut keys), each) = (ground.keys(), owners.len() as u64);
-    let places = Arc::new(Semaphore::new(CONNECTING_MAX));
-    let mut nodes = JoinSet::new();
-    for number in 0..count.div_ceil(each) {
-        let (reader, places) = (Reader::make(ground, keys.next())?, Arc::clone(&places));
-        let (ground, owners, dial) = (Arc::clone(ground), Arc::clone(owners), Arc::clone(dial));
-        let follows = each.min(count - number * each);
-        nodes.spawn(async move {
+    // All are granted before the first one connects: each grant is news to all who are connected.
+    let granted = ground.unless_stopped(granted(ground, owners, count)).await?;
+    let (places, mut tasks) = (Arc::new(Semaphore::new(CONNECTING_MAX)), JoinSet::new());
+    for node in granted {
+        let (places, ground) = (Arc::clone(&places), Arc::clone(ground));
+        let (owners, dial) = (Arc::clone(owners), Arc::clone(dial));
+        tasks.spawn(async move {
             let _place = places.acquire_owned().await;
-            reader.follow_some(&ground, &owners, number, follows, &dial).await
+            node.connect(&ground, &owners, &dial).await
         });
     }
-    let nodes = ground.unless_stopped(joined(nodes)).await?;
-    let mut subscribers = Vec::new();
-    for (owner, subscriber) in nodes.into_iter().flatten() {
-        ground.unless_stopped(settled(&owners[owner], &subscriber, ground.patience)).await?;
-        subscribers.push(subscriber);
-    }
-    Ok(subscribers)
+    Ok(ground.unless_stopped(joined(tasks)).await?.into_iter().flatten().collect())
 }
 
-/// Waits until a reader has the newest head of its owner: the readers that were granted after it changed the queue too.
+/// A node with the queues that it was granted, and whose each is.
+struct Granted {
+    reader: Reader,
+    follows: Vec<(usize, QueueId)>,
+}
+
+async fn granted(ground: &Arc<Ground>, owners: &Arc<[Owner]>, count: u64) -> Result<Vec<Granted>, Failure> {
+    let ((_, mut keys), each, mut tasks) = (ground.keys(), owners.len() as u64, JoinSet::new());
+    for number in 0..count.div_ceil(each) {
+        let (key, ground, owners) = (keys.next(), Arc::clone(ground), Arc::clone(owners));
+        let follows = each.min(count - number * each);
+        tasks.spawn(async move { Reader::make(&ground, key)?.follow_some(&owners, number, follows).await });
+    }
+    joined(tasks).await
+}
+
+impl Granted {
+    async fn connect(self, ground: &Ground, owners: &[Owner], dial: &Arc<Connections>) -> Result<Vec<Subscriber>, Failure> {
+        let mut subscribers = Vec::with_capacity(self.follows.len());
+        for (owner, queue) in self.follows {
+            let mut subscriber = self.reader.start(queue, Arc::clone(dial) as Arc<dyn Dial>)?;
+            caught_up(&mut subscriber, ground.patience).await?;
+            settled(&owners[owner], &subscriber, ground.patience).await?;
+            // What was there before is not what is measured.
+            take_all(&mut subscriber).await?;
+            subscribers.push(subscriber);
+        }
+        Ok(subscribers)
+    }
+}
+
+/// Takes and acknowledges everything up to the last catch-up, as an application does.
+///
+/// # Errors
+/// The state fails.
+pub(super) async fn take_all(subscriber: &mut Subscriber) -> Result<(), Failure> {
+    loop {
+        match subscriber.next().await {
+            Some(Event::Changes(changes)) => {
+                let done: Vec<ChangeId> = changes.iter().map(ChangeId::from).collect();
+                tokio::task::block_in_place(|| subscriber.acknowledge(&done)).map_err(state_failure)?;
+            }
+            Some(Event::CaughtUp(_)) | None => return Ok(()),
+            Some(_) => {}
+        }
+    }
+}
+
+/// Waits until a reader has the newest head of its owner.
 async fn settled(owner: &Owner, subscriber: &Subscriber, patience: Duration) -> Result<(), Failure> {
     let newest = owner.publisher.mark().borrow().signed;
     let mut view = subscriber.view();
