@@ -33,18 +33,10 @@ pub(crate) fn bytes_of(folder: &Path, end: &str) -> u64 {
     files.filter(|file| file.file_name().to_string_lossy().ends_with(end)).filter_map(|file| Some(file.metadata().ok()?.len())).sum()
 }
 
-/// One small write and its sync, as the disk takes it now: middle of `trials`, microseconds.
-pub(crate) fn sync_micros(folder: &Path, bytes: usize, trials: usize) -> f64 {
-    let path = folder.join("sync-probe");
-    let mut file = fs::File::create(&path).expect("a file");
-    let times = (0..trials).map(|_| {
-        let started = Instant::now();
-        file.write_all(&vec![7; bytes]).and_then(|()| file.sync_data()).expect("a disk");
-        started.elapsed()
-    });
-    let middle = middle(times.collect());
-    fs::remove_file(path).expect("made above");
-    micros(middle)
+/// One small write and its sync, as the disk takes it now.
+pub(crate) fn sync_once(folder: &Path, bytes: usize) -> Duration {
+    let mut file = fs::File::options().append(true).create(true).open(folder.join("sync-probe")).expect("a file");
+    timed(|| file.write_all(&vec![7; bytes]).and_then(|()| file.sync_data()).expect("a disk")).1
 }
 
 pub(crate) fn middle(mut times: Vec<Duration>) -> Duration {

@@ -133,7 +133,7 @@ fn first_live(chain: &Chain<'_>) -> Result<Offset, StoreError> {
     }
     let gone: HashSet<Offset> = retired().collect();
     let kept = match before {
-        Some(standing) => chain.view.live_offsets(standing)?.find(|offset| offset.as_ref().map_or(true, |offset| !gone.contains(offset))),
+        Some(standing) => chain.view.live_offsets(standing).find(|offset| offset.as_ref().map_or(true, |offset| !gone.contains(offset))),
         None => None,
     };
     Ok(kept.transpose()?.or_else(|| first_added(&chain.appends[replaced.unwrap_or(0)..])).unwrap_or(NOTHING_LIVE))

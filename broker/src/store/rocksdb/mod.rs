@@ -6,6 +6,7 @@ mod figures; // what it holds and did
 mod folder;
 mod keys;
 mod log_tail;
+mod numbered; // rows in the order of offsets
 mod open;
 mod read;
 mod read_only;

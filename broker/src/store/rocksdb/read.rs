@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::fmt::Display;
 
-use ::rocksdb::{DB, Direction, ErrorKind, IteratorMode, ReadOptions, SnapshotWithThreadMode};
+use ::rocksdb::{DB, DBRawIterator, Direction, ErrorKind, IteratorMode, ReadOptions, SnapshotWithThreadMode};
 use bytes::Bytes;
 use roaring::RoaringTreemap;
 use tidings_core::SignedHead;
@@ -15,7 +15,8 @@ use super::super::removed::Removed;
 use super::super::{Cause, LiveRow, Scan, ScanLimit, StoreError};
 use super::RocksStore;
 use super::keys::{self, Column};
-use super::values::{self, AtRow, BornRow, NOTHING_LIVE, QueueValue, Standing};
+use super::numbered::Numbered;
+use super::values::{self, AtRow, BornRow, QueueValue, Standing};
 
 type Pair = (Box<[u8]>, Box<[u8]>);
 
@@ -117,7 +118,7 @@ impl<'a> View<'a> {
     pub(super) fn bitmap(&self, through: Offset, limit: ScanLimit) -> Result<Option<(RoaringTreemap, Scan)>, StoreError> {
         let Some(standing) = self.standing()? else { return Ok(None) };
         let mut live = RoaringTreemap::new();
-        for offset in self.live_offsets(&standing)? {
+        for offset in self.live_offsets(&standing) {
             let offset = offset?;
             if offset > through {
                 break;
@@ -128,8 +129,8 @@ impl<'a> View<'a> {
     }
 
     /// Live offsets, ascending; reads no entry.
-    pub(super) fn live_offsets(&self, standing: &Standing) -> Result<impl Iterator<Item = Result<Offset, StoreError>>, StoreError> {
-        Ok(self.numbered_from(Column::Live, self.branch()?, Some(standing.first)).map(|row| row.map(|(offset, _)| offset)))
+    pub(super) fn live_offsets(&self, standing: &Standing) -> impl Iterator<Item = Result<Offset, StoreError>> {
+        Numbered::new(self, Column::Live, &self.branch_in(standing), Some(standing.first)).offsets()
     }
 
     /// What the rows of the branch that stands are found by; of the first one if nothing does.
@@ -170,7 +171,7 @@ impl<'a> View<'a> {
     /// Offsets above the head, where something is staged, at most `limit` of them.
     pub(super) fn ahead(&self, limit: usize) -> Result<Vec<Offset>, StoreError> {
         let newest = self.standing()?.map(|standing| self.newest(&standing)).transpose()?.unwrap_or(Offset::ZERO);
-        self.numbered_from(Column::Entries, self.branch()?, newest.next()).take(limit).map(|row| row.map(|(offset, _)| offset)).collect()
+        Numbered::new(self, Column::Entries, &self.branch()?, newest.next()).offsets().take(limit).collect()
     }
 
     /// All access rows, ascending by pseudonym.
@@ -187,38 +188,38 @@ impl<'a> View<'a> {
         let newest = self.newest(&standing)?;
         let from = after.next().map(|next| next.max(standing.first));
         // What is staged above the head is nobody's business yet. [P-10]
-        let rows = self.numbered_from(Column::Entries, self.branch()?, from);
-        let live = rows.take_while(|row| row.as_ref().map_or(true, |(offset, _)| *offset <= newest));
-        let live = live.map(|row| row.map(|(offset, bytes)| (offset, Bytes::from(bytes))));
-        let (entries, complete) = limit.take(live)?;
+        let (entries, complete) = Numbered::new(self, Column::Entries, &self.branch_in(&standing), from).take(newest, limit)?;
         Ok(Scan { head: standing.head, entries, complete })
+    }
+
+    /// What the rows of the branch that stands are found by.
+    fn branch_in(&self, standing: &Standing) -> QueueId {
+        *self.branch.get_or_init(|| keys::branch(&self.queue_id(), standing.branch))
     }
 
     fn newest(&self, standing: &Standing) -> Result<Offset, StoreError> {
         self.sound(SignedHead::parse(standing.head.clone())).map(|head| head.head().offset)
     }
 
-    /// Rows of an offset from `from` on, ascending; none without `from` or if nothing is live.
-    fn numbered_from(
-        &self,
-        column: Column,
-        branch: QueueId,
-        from: Option<Offset>,
-    ) -> impl Iterator<Item = Result<(Offset, Box<[u8]>), StoreError>> {
-        let start = from.filter(|first| *first != NOTHING_LIVE).map(|first| keys::numbered(&branch, first.value()));
-        start.into_iter().flat_map(move |start| self.range(column, &branch, &start)).map(|row| {
-            let (key, value) = row?;
-            Ok((keys::offset_of(&key).ok_or_else(|| self.damaged("a key without an offset"))?, value))
-        })
-    }
-
     /// Rows of a queue or branch from a key on. The bound lies within it, so no iterator walks over what others deleted.
     fn range<'v>(&'v self, column: Column, of: &QueueId, from: &[u8]) -> impl Iterator<Item = Result<Pair, StoreError>> + use<'v, 'a> {
+        let mode = IteratorMode::From(from, Direction::Forward);
+        let rows = self.store.db.iterator_cf_opt(self.store.column(column), self.options_within(of), mode);
+        rows.map(|row| row.map_err(|error| self.failed(error)))
+    }
+
+    /// The same, to be stepped by hand.
+    pub(super) fn raw(&self, column: Column, of: &QueueId, from: &[u8]) -> DBRawIterator<'_> {
+        let mut rows = self.store.db.raw_iterator_cf_opt(self.store.column(column), self.options_within(of));
+        rows.seek(from);
+        rows
+    }
+
+    fn options_within(&self, of: &QueueId) -> ReadOptions {
         let mut options = self.options();
         options.set_iterate_upper_bound(keys::above(of));
         options.set_prefix_same_as_start(true);
-        let mode = IteratorMode::From(from, Direction::Forward);
-        self.store.db.iterator_cf_opt(self.store.column(column), options, mode).map(|row| row.map_err(|error| self.failed(error)))
+        options
     }
 
     fn get_all<K: AsRef<[u8]>>(&self, column: Column, keys: impl Iterator<Item = K>) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
@@ -254,7 +255,7 @@ impl<'a> View<'a> {
         options
     }
 
-    fn failed(&self, error: ::rocksdb::Error) -> StoreError {
+    pub(super) fn failed(&self, error: ::rocksdb::Error) -> StoreError {
         match error.kind() {
             ErrorKind::Corruption => self.damaged(error),
             _ => StoreError::Unavailable(Cause::new(error.into_string())),
