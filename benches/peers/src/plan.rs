@@ -36,7 +36,7 @@ pub(crate) struct Plan {
     /// Mutations, and of how many records, to catch up merged.
     pub(crate) conflated: (u64, u64),
     /// Readers that do nothing.
-    pub(crate) idle: usize,
+    pub(crate) idle: Vec<usize>,
     /// Entries of one queue.
     pub(crate) entries: Vec<u64>,
     /// Queues of one broker.
@@ -59,7 +59,8 @@ impl Plan {
         for name in &only {
             ensure!(WORKLOADS.contains(&name.as_str()), "ONLY={name}: there is {}", WORKLOADS.join(", "));
         }
-        plan.idle = plan.idle.min(files_max()?.saturating_sub(OTHER_FILES));
+        let readers_max = files_max()?.saturating_sub(OTHER_FILES);
+        plan.idle.iter_mut().for_each(|readers| *readers = readers_max.min(*readers));
         if !only.is_empty() {
             plan.only = only;
         }
@@ -80,7 +81,7 @@ impl Plan {
             live_lasts: Duration::from_secs(5),
             catch_up: 100_000,
             conflated: (1_000_000, 10_000),
-            idle: 20_000,
+            idle: vec![1_000, 20_000],
             entries: vec![10_000, 100_000, 1_000_000],
             queues: vec![1, 10, 100, 1_000],
             restart_bytes: 1_000_000_000,
@@ -98,7 +99,7 @@ impl Plan {
             live_lasts: Duration::from_secs(2),
             catch_up: 20_000,
             conflated: (100_000, 1_000),
-            idle: 500,
+            idle: vec![500],
             entries: vec![10_000, 30_000],
             queues: vec![1, 10],
             restart_bytes: 30_000_000,

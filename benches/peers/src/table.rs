@@ -93,7 +93,7 @@ fn size(size: Option<f64>) -> String {
 /// How many times better ours is in the case of a peer's row; `None` where one of them has no figure.
 fn ratio(row: &Row, rows: &[Row]) -> Option<f64> {
     let ours = rows.iter().find(|other| other.case == row.case && other.system == System::Tidings)?.figure?;
-    (row.system != System::Tidings).then_some(row.judge.ratio(ours, row.figure?))
+    (!row.system.is_ours()).then_some(row.judge.ratio(ours, row.figure?))
 }
 
 fn ratio_cell(row: &Row, rows: &[Row]) -> String {
