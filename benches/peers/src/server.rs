@@ -144,7 +144,22 @@ fn field(text: &str, name: &str) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::processor_ticks;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::{Server, poll, processor_ticks, usage};
+
+    /// A server that outlives a run keeps a port, a folder and a processor; it must go also when nobody gets to say so.
+    #[tokio::test]
+    async fn a_server_that_is_dropped_is_gone_with_its_folder() {
+        let folder = Server::folder().expect("a temporary folder");
+        let server = Server::start(Path::new("sleep"), &["600".to_owned()], folder).expect("it starts");
+        let (process, path) = (server.process().to_string(), server.path());
+        assert!(usage(&process).is_ok() && path.exists());
+        drop(server);
+        poll(Duration::from_secs(60), async || usage(&process).is_err().then_some(())).await.expect("it is killed");
+        assert!(!path.exists());
+    }
 
     #[test]
     fn processor_time_is_found_behind_a_name_with_blanks() {

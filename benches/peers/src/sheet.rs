@@ -135,9 +135,17 @@ impl Sheet {
         }
     }
 
-    /// One line for each system in each case.
+    /// One line for each system in each case, the lines of a case together.
     pub(crate) fn rows(self) -> Vec<Row> {
-        self.0.into_iter().map(row).collect()
+        let mut cases: Vec<String> = Vec::new();
+        for taken in &self.0 {
+            if !cases.contains(&taken.case) {
+                cases.push(taken.case.clone());
+            }
+        }
+        let mut rows: Vec<_> = self.0.into_iter().map(row).collect();
+        rows.sort_by_key(|row| cases.iter().position(|case| *case == row.case));
+        rows
     }
 }
 
@@ -215,6 +223,18 @@ mod tests {
         sheet.note("a", Judge::PerSecond, System::Tidings, reading(1));
         let failures: Vec<_> = sheet.rows().into_iter().map(|row| row.failure).collect();
         assert_eq!(failures, [Some("no".to_owned()), None]);
+    }
+
+    #[test]
+    fn lines_of_one_case_stand_together_however_they_were_taken() {
+        let mut sheet = Sheet::default();
+        for system in [System::Tidings, System::JetStream] {
+            for case in ["b", "a"] {
+                sheet.note(case, Judge::PerSecond, system, reading(1));
+            }
+        }
+        let cases: Vec<_> = sheet.rows().into_iter().map(|row| row.case).collect();
+        assert_eq!(cases, ["b", "b", "a", "a"]);
     }
 
     #[test]

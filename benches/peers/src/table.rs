@@ -93,14 +93,15 @@ fn size(size: Option<f64>) -> String {
 /// How many times better ours is in the case of a peer's row; `None` where one of them has no figure.
 fn ratio(row: &Row, rows: &[Row]) -> Option<f64> {
     let ours = rows.iter().find(|other| other.case == row.case && other.system == System::Tidings)?.figure?;
-    (row.system != System::Tidings).then_some(row.judge.ratio(ours, row.figure?))
+    (!row.system.is_ours()).then_some(row.judge.ratio(ours, row.figure?))
 }
 
 fn ratio_cell(row: &Row, rows: &[Row]) -> String {
     match ratio(row, rows) {
         Some(ratio) if ratio >= 10.0 => format!("**{ratio:.0}**"),
         Some(ratio) if ratio > 1.0 => format!("**{ratio:.2}**"),
-        Some(ratio) => format!("{ratio:.2}"),
+        Some(ratio) if ratio > 0.1 => format!("{ratio:.2}"),
+        Some(ratio) => format!("{ratio:.3}"),
         None => NOTHING.to_owned(),
     }
 }
@@ -109,7 +110,8 @@ fn ratio_cell(row: &Row, rows: &[Row]) -> String {
 fn wins(rows: &[Row]) -> String {
     let ahead = rows.iter().filter_map(|row| {
         let ratio = ratio(row, rows).filter(|ratio| *ratio < 1.0 - EVEN)?;
-        Some(format!("- {} is {:.2} times better than ours: {} ({}).", row.system.name(), 1.0 / ratio, row.case, row.system.promised()))
+        let times = if ratio > 0.1 { format!("{:.2}", 1.0 / ratio) } else { format!("{:.0}", 1.0 / ratio) };
+        Some(format!("- {} is {times} times better than ours: {} ({}).", row.system.name(), row.case, row.system.promised()))
     });
     let ahead: Vec<_> = ahead.collect();
     let unknown = rows.iter().filter(|row| row.system == System::Tidings && row.figure.is_none()).count();

@@ -67,7 +67,7 @@ impl Tidings {
     pub(crate) fn begin(&self, words: &[&str]) -> Result<Bench> {
         let folder = Server::folder()?;
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(program()?).arg("--json").arg("--progress").arg("never");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program()?).args(["--json", "--progress", "never", "--timeout", "10m"]);
         command.arg("--home").arg(folder.path().join("home")).arg("bench").args(words).arg("--broker").arg(&self.address);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(std::fs::File::create(folder.path().join(LOG))?).kill_on_drop(true);
         let mut child = command.spawn()?;

@@ -25,7 +25,9 @@ pub(super) async fn round(bed: &mut Bed, sheet: &mut Sheet) {
         format!("{records} records after {mutations} mutations, against replay"),
         format!("{records} records after {mutations} mutations, against the peer's best way"),
     ];
-    note(sheet, &cases, System::Tidings, tidings(bed).await);
+    for system in [System::Tidings, System::TidingsForgetful] {
+        note(sheet, &cases, system, tidings(bed, system).await);
+    }
     note(sheet, &cases, System::JetStream, jetstream(bed).await);
     note(sheet, &cases, System::RedisAlways, redis(bed).await);
 }
@@ -50,9 +52,9 @@ fn note(sheet: &mut Sheet, cases: &[String; 2], system: System, read: Result<Bot
     }
 }
 
-async fn tidings(bed: &Bed) -> Result<Both> {
+async fn tidings(bed: &Bed, system: System) -> Result<Both> {
     let (mutations, records) = bed.plan.conflated;
-    let readings = ours(mutations, records, bed.plan.rounds).await?;
+    let readings = ours(system, mutations, records, bed.plan.rounds).await?;
     Ok([readings.clone(), readings])
 }
 

@@ -77,7 +77,7 @@ pub(super) fn now() -> u64 {
 /// How its users read from it durably, or at all.
 pub(super) fn how(system: System) -> &'static str {
     match system {
-        System::Tidings => "a follow each",
+        System::Tidings | System::TidingsForgetful => "a follow each",
         System::JetStream => "an ordered consumer each",
         System::NatsCore => "a subscription each",
         System::RedisAlways | System::RedisEverySecond => "XREAD BLOCK each",

@@ -51,7 +51,7 @@ impl Depth {
     pub(crate) fn choices(system: System, plan: &Plan) -> Vec<Self> {
         let of =
             |parts: usize| plan.depths.iter().map(move |&in_flight| Self { in_flight, batch: in_flight.checked_div(parts).unwrap_or(1) });
-        if system == System::Tidings { of(4).chain(of(0)).collect() } else { of(0).collect() }
+        if system.is_ours() { of(4).chain(of(0)).collect() } else { of(0).collect() }
     }
 
     /// In words.

@@ -11,7 +11,7 @@ use crate::peer::System;
 use crate::sheet::{Judge, Reading, Sheet};
 use crate::tidings::Tidings;
 
-const SYSTEMS: [System; 4] = [System::Tidings, System::JetStream, System::RedisAlways, System::RedisEverySecond];
+const SYSTEMS: [System; 5] = [System::Tidings, System::TidingsForgetful, System::JetStream, System::RedisAlways, System::RedisEverySecond];
 /// Value whose publishing decides how many messages are in flight.
 const PROBE_SIZE: usize = 1024;
 const PROBE_LASTS: Duration = Duration::from_millis(1500);
@@ -71,13 +71,13 @@ fn depth(bed: &Bed, system: System, owners: usize) -> Depth {
 
 async fn load(bed: &Bed, system: System, owners: usize, size: usize, depth: Depth, lasts: Duration) -> Result<Reading> {
     let (setting, in_flight) = (depth.words(), depth.in_flight);
-    if system == System::Tidings {
+    if system.is_ours() {
         let tidings = Tidings::start().await?;
         let meter = Meter::start(&tidings.server)?;
         let [owners, size, in_flight, batch] = [owners, size, in_flight, depth.batch].map(|number| number.to_string());
         let lasts = format!("{}ms", lasts.as_millis());
         let words = ["publish", "--owners", &owners, "--size", &size, "--records", RECORDS, "--in-flight", &in_flight, "--batch", &batch];
-        let line = tidings.bench(&[&words[..], &["--duration", &lasts, "--warm-up", "0s"]].concat()).await?;
+        let line = tidings.bench(&[&words[..], &["--duration", &lasts, "--warm-up", "0s", "--state", system.state()]].concat()).await?;
         return reading_of(&line, &meter, setting);
     }
     let peer = system.start(&bed.tls, owners).await?;
