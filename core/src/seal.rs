@@ -109,7 +109,9 @@ impl Openers {
     /// The mutation, and how it was encoded. `None` without the secret of its epoch. See [`open`].
     pub(crate) fn open(&self, entry: &Entry) -> Option<Result<(Mutation, Bytes), OpenError>> {
         let (_, cipher) = self.epochs.iter().find(|(epoch, _)| *epoch == entry.epoch)?;
-        Some(open_with(cipher, &self.queue, entry))
+        let opened = plaintext(cipher, &self.queue, entry)
+            .and_then(|plaintext| read(&plaintext).map(|(mutation, bytes)| (mutation, Bytes::copy_from_slice(bytes))));
+        Some(opened)
     }
 }
 
@@ -120,14 +122,21 @@ pub(crate) fn fits(mutation: &Mutation) -> bool {
 
 /// Opens an entry sealed for this queue under `secret`. Callers verify the set first, so that only an owner can cause any of the errors.
 pub fn open(secret: &EpochSecret, queue: &QueueId, entry: &Entry) -> Result<Mutation, OpenError> {
-    open_with(&cipher(secret, queue), queue, entry).map(|(mutation, _)| mutation)
+    let plaintext = plaintext(&cipher(secret, queue), queue, entry)?;
+    read(&plaintext).map(|(mutation, _)| mutation)
 }
 
-fn open_with(cipher: &XChaCha20Poly1305, queue: &QueueId, entry: &Entry) -> Result<(Mutation, Bytes), OpenError> {
+fn plaintext(cipher: &XChaCha20Poly1305, queue: &QueueId, entry: &Entry) -> Result<Zeroizing<Vec<u8>>, OpenError> {
     let mut plaintext = Zeroizing::new(entry.ciphertext.to_vec());
-    cipher.decrypt_in_place(&entry.nonce.into(), &entry.associated_data(queue), &mut *plaintext).map_err(|_| OpenError::Unauthentic)?;
-    let opened = unpad(&plaintext).and_then(|bytes| Ok((Mutation::decode(bytes)?, Bytes::copy_from_slice(bytes))));
-    opened.map_err(|error| match error {
+    cipher
+        .decrypt_in_place(&entry.nonce.into(), &entry.associated_data(queue), &mut *plaintext)
+        .map_err(|_| OpenError::Unauthentic)?;
+    Ok(plaintext)
+}
+
+/// The mutation, and where it is encoded.
+fn read(plaintext: &[u8]) -> Result<(Mutation, &[u8]), OpenError> {
+    unpad(plaintext).and_then(|bytes| Ok((Mutation::decode(bytes)?, bytes))).map_err(|error| match error {
         DecodeError::TooNew { .. } => OpenError::TooNew,
         error => OpenError::Malformed(error),
     })
