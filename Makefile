@@ -10,7 +10,7 @@ TO ?= 1000
 ROUNDS ?= 10000
 KILL_EVIDENCE = TIDINGS_KILL_ROUNDS=$(ROUNDS) TIDINGS_KILL_EVIDENCE=docs/evidence/kill-lab.json TIDINGS_KILL_COMMIT=$$(git rev-parse --short HEAD)
 
-.PHONY: help demo test compile-tests build lint fmt docs sim kill-lab setup clean-demo clean power-lab network-lab fault-lab store-lab fuzz
+.PHONY: help demo test compile-tests build lint fmt docs sim kill-lab setup clean-demo clean power-lab network-lab fault-lab store-lab fuzz bench counts bench-peers
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,15 @@ store-lab: setup ## measure the store on this disk; FULL=1 takes hours and 60 GB
 
 fuzz: ## fuzz TARGET=objects (frames, reader, broker, rewinds) for SECONDS=60; needs cargo-fuzz and a nightly toolchain
 	mkdir -p "$(CACHE)/fuzz/$(TARGET)" && cargo +nightly fuzz run --fuzz-dir fuzz/libfuzzer --target-dir "$(CARGO_TARGET_DIR)-fuzz" $(TARGET) "$(CACHE)/fuzz/$(TARGET)" fuzz/corpus/$(TARGET) -- -max_total_time=$(SECONDS) -max_len=16384 -malloc_limit_mb=64
+
+bench: setup ## time the small parts, about two minutes when compiled; docs/performance.md
+	cargo bench --workspace --locked $(addprefix --bench ,entry set_hash head delta frames engine store)
+
+counts: setup ## accept the instructions that the main paths take now as the marks of the guard; benches/counts.json
+	TIDINGS_COUNTS_ACCEPT=1 cargo test $(CARGO_ALL) --test guard -- --nocapture the_main_paths
+
+bench-peers: build ## measure NATS JetStream and Redis Streams beside this broker, 40 minutes; QUICK=1 for two, FULL=1, ONLY=publish,live
+	benches/peers/run.sh
 
 setup: ## install what a fresh Debian with Rust lacks, only if it is missing
 	@.ci/setup

@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::commands::{
-    apply, broker, brokers, completions, doctor, export, follow, get, grant, id, import, init, ls, man, put, readers, rescued, revoke, rm,
-    status, unfollow, up, verify, watch,
+    apply, bench, broker, brokers, completions, doctor, export, follow, get, grant, id, import, init, ls, man, put, readers, rescued,
+    revoke, rm, status, unfollow, up, verify, watch,
 };
 use crate::console::Console;
 use crate::demo;
@@ -132,6 +132,8 @@ pub(crate) enum Command {
     Verify(verify::VerifyArgs),
     Doctor(doctor::DoctorArgs),
     #[serde(skip)]
+    Bench(bench::BenchArgs),
+    #[serde(skip)]
     Demo(demo::DemoArgs),
     #[serde(skip)]
     Completions(completions::CompletionsArgs),
@@ -165,6 +167,7 @@ impl Command {
             Self::Status(args) => status::run(globals, args).await,
             Self::Verify(args) => verify::run(globals, args).await,
             Self::Doctor(args) => doctor::run(globals, args).await,
+            Self::Bench(args) => bench::run(globals, args).await,
             Self::Demo(args) => demo::run(globals, args).await,
             Self::Completions(args) => completions::run(globals, args),
             Self::Man(args) => man::run(globals, args),
@@ -190,7 +193,7 @@ impl Command {
     pub(crate) fn goes_through(&self) -> bool {
         match self {
             Self::Init(args) => args.needs_node(),
-            Self::Broker(_) | Self::Id(_) | Self::Up(_) | Self::Demo(_) | Self::Completions(_) | Self::Man(_) => false,
+            Self::Broker(_) | Self::Id(_) | Self::Up(_) | Self::Bench(_) | Self::Demo(_) | Self::Completions(_) | Self::Man(_) => false,
             Self::Verify(args) => args.needs_node(),
             _ => true,
         }

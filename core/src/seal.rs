@@ -4,7 +4,7 @@ use bytes::Bytes;
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
 use tidings_proto::caps::ENTRY_BYTES_MAX;
-use tidings_proto::{Birth, Offset, QueueId, Term};
+use tidings_proto::{Birth, Epoch, Offset, QueueId, Term};
 use zeroize::Zeroizing;
 
 use crate::codec::{DecodeError, Decoder, Encoder, Object, VERSION};
@@ -64,16 +64,53 @@ pub enum OpenError {
 /// The nonce hashes a key of the epoch, the place, fresh randomness and the plaintext: it differs if any of them does, so neither a bad
 /// generator nor a restored backup repeats one for different content.
 pub fn seal(secret: &EpochSecret, queue: &QueueId, place: Place, mutation: &Mutation, entropy: &mut Entropy) -> Result<Entry, SealError> {
-    mutation.check()?;
-    let mut sealed = pad(mutation)?;
-    let Place { term, offset, birth } = place;
-    let nonce = nonce(secret, queue, place, &sealed, entropy);
-    let mut entry = Entry { term, offset, birth, epoch: secret.epoch, nonce, ciphertext: Bytes::new() };
-    cipher(secret, queue)
-        .encrypt_in_place(&nonce.into(), &entry.associated_data(queue), &mut *sealed)
-        .expect("an entry is far below the cipher's limit of 256 GiB");
-    entry.ciphertext = std::mem::take(&mut *sealed).into();
-    Ok(entry)
+    Sealer::new(secret, queue).seal(place, mutation, entropy)
+}
+
+/// Seals entries of one epoch and queue: the keys are derived once for all of them.
+pub(crate) struct Sealer {
+    epoch: Epoch,
+    queue: QueueId,
+    cipher: XChaCha20Poly1305,
+    nonce_key: Zeroizing<[u8; 32]>,
+}
+
+impl Sealer {
+    pub(crate) fn new(secret: &EpochSecret, queue: &QueueId) -> Self {
+        Self { epoch: secret.epoch, queue: *queue, cipher: cipher(secret, queue), nonce_key: secret.nonce_key(queue) }
+    }
+
+    /// See [`seal`].
+    pub(crate) fn seal(&self, place: Place, mutation: &Mutation, entropy: &mut Entropy) -> Result<Entry, SealError> {
+        mutation.check()?;
+        let mut sealed = pad(mutation)?;
+        let Place { term, offset, birth } = place;
+        let nonce = nonce(&self.nonce_key, place, &sealed, entropy);
+        let mut entry = Entry { term, offset, birth, epoch: self.epoch, nonce, ciphertext: Bytes::new() };
+        self.cipher
+            .encrypt_in_place(&nonce.into(), &entry.associated_data(&self.queue), &mut *sealed)
+            .expect("an entry is far below the cipher's limit of 256 GiB");
+        entry.ciphertext = std::mem::take(&mut *sealed).into();
+        Ok(entry)
+    }
+}
+
+/// Opens entries of one queue and of any of these epochs: each key is derived once.
+pub(crate) struct Openers {
+    queue: QueueId,
+    epochs: Vec<(Epoch, XChaCha20Poly1305)>,
+}
+
+impl Openers {
+    pub(crate) fn new(secrets: &[EpochSecret], queue: &QueueId) -> Self {
+        Self { queue: *queue, epochs: secrets.iter().map(|secret| (secret.epoch, cipher(secret, queue))).collect() }
+    }
+
+    /// The mutation, and how it was encoded. `None` without the secret of its epoch. See [`open`].
+    pub(crate) fn open(&self, entry: &Entry) -> Option<Result<(Mutation, Bytes), OpenError>> {
+        let (_, cipher) = self.epochs.iter().find(|(epoch, _)| *epoch == entry.epoch)?;
+        Some(open_with(cipher, &self.queue, entry))
+    }
 }
 
 /// Whether the mutation, sealed, is within the length of an entry.
@@ -83,11 +120,14 @@ pub(crate) fn fits(mutation: &Mutation) -> bool {
 
 /// Opens an entry sealed for this queue under `secret`. Callers verify the set first, so that only an owner can cause any of the errors.
 pub fn open(secret: &EpochSecret, queue: &QueueId, entry: &Entry) -> Result<Mutation, OpenError> {
+    open_with(&cipher(secret, queue), queue, entry).map(|(mutation, _)| mutation)
+}
+
+fn open_with(cipher: &XChaCha20Poly1305, queue: &QueueId, entry: &Entry) -> Result<(Mutation, Bytes), OpenError> {
     let mut plaintext = Zeroizing::new(entry.ciphertext.to_vec());
-    cipher(secret, queue)
-        .decrypt_in_place(&entry.nonce.into(), &entry.associated_data(queue), &mut *plaintext)
-        .map_err(|_| OpenError::Unauthentic)?;
-    unpad(&plaintext).and_then(Mutation::decode).map_err(|error| match error {
+    cipher.decrypt_in_place(&entry.nonce.into(), &entry.associated_data(queue), &mut *plaintext).map_err(|_| OpenError::Unauthentic)?;
+    let opened = unpad(&plaintext).and_then(|bytes| Ok((Mutation::decode(bytes)?, Bytes::copy_from_slice(bytes))));
+    opened.map_err(|error| match error {
         DecodeError::TooNew { .. } => OpenError::TooNew,
         error => OpenError::Malformed(error),
     })
@@ -97,9 +137,9 @@ fn cipher(secret: &EpochSecret, queue: &QueueId) -> XChaCha20Poly1305 {
     XChaCha20Poly1305::new((&*secret.seal_key(queue)).into())
 }
 
-fn nonce(secret: &EpochSecret, queue: &QueueId, place: Place, plaintext: &[u8], entropy: &mut Entropy) -> [u8; 24] {
+fn nonce(key: &[u8; 32], place: Place, plaintext: &[u8], entropy: &mut Entropy) -> [u8; 24] {
     let hash = Label::NONCE.hash(&[
-        &*secret.nonce_key(queue),
+        key,
         &place.term.value().to_be_bytes(),
         &place.offset.value().to_be_bytes(),
         &place.birth.value().to_be_bytes(),

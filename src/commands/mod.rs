@@ -1,6 +1,7 @@
 //! One file per subcommand.
 
 pub(crate) mod apply;
+pub(crate) mod bench;
 mod branches; // how conflicts and merges are printed
 pub(crate) mod broker;
 pub(crate) mod brokers;

@@ -105,6 +105,14 @@ impl Home {
         removed.map_err(|error| unwritable(&mark, &error))
     }
 
+    /// The brokers that the settings of the home in `folder` name. Needs no lock; none where there is no home.
+    ///
+    /// # Errors
+    /// The settings cannot be read.
+    pub(crate) fn brokers_of(folder: &Path) -> Result<Vec<BrokerAddress>, Failure> {
+        Config::read(&folder.join(SETTINGS))?.addresses()
+    }
+
     /// Its brokers, as the settings name them now.
     ///
     /// # Errors

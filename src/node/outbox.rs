@@ -16,7 +16,7 @@ const QUIET: Duration = Duration::from_millis(500);
 const REFUSALS: u32 = 10;
 
 /// Waits for `work` until `patience` is over or no broker can do it.
-pub(super) async fn wait<T>(publisher: &Publisher, patience: Duration, work: impl Future<Output = T>) -> Result<T, Failure> {
+pub(crate) async fn wait<T>(publisher: &Publisher, patience: Duration, work: impl Future<Output = T>) -> Result<T, Failure> {
     let deadline = Instant::now() + patience;
     let mut refusals = 0;
     tokio::pin!(work);

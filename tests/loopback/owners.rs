@@ -149,6 +149,7 @@ fn gone(event: Event) -> Vec<String> {
 async fn take_over(publisher: &Publisher) {
     publisher.compared(LONG).await.conflict.expect("a conflict");
     publisher.take_over().await.expect("taken over");
+    assert_eq!(publisher.status().expect("read").conflict, None);
     assert!(publisher.compared(LONG).await.is_whole());
     publisher.flush(LONG).await.expect("published");
 }

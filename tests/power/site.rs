@@ -193,7 +193,10 @@ impl Site {
     fn look_at_broker(&self) {
         match Held::read(&self.home(Party::Broker)) {
             Ok(held) => self.ledger().broker_has(held.newest, &held.heads, held.acknowledged),
-            Err(error) => self.ledger().violate(format!("the broker's folder does not open: {error}")),
+            Err(error) => {
+                keep_for_a_look(&self.home(Party::Broker).join("store"));
+                self.ledger().violate(format!("the broker's folder does not open: {error}"));
+            }
         }
     }
 
@@ -352,6 +355,15 @@ impl Site {
         if done.code != 0 {
             ledger.violate(format!("the reader does not catch up: {} {}", done.out, done.err));
         }
+    }
+}
+
+/// Copies the files of a folder to where `TIDINGS_POWER_KEEP` says.
+fn keep_for_a_look(folder: &Path) {
+    let Some(to) = std::env::var_os("TIDINGS_POWER_KEEP").map(PathBuf::from) else { return };
+    fs::create_dir_all(&to).expect("made");
+    for file in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let _ = fs::copy(file.path(), to.join(file.file_name()));
     }
 }
 

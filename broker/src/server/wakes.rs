@@ -223,6 +223,23 @@ mod tests {
         results.into_iter().map(|result| result.expect("valid").committed).collect()
     }
 
+    /// However many listen, the frames of a commit are made once: all are given the same memory.
+    #[tokio::test]
+    async fn the_frames_of_a_commit_are_encoded_once_for_all() {
+        let (wakes, mut owner, store) = (Arc::new(Wakes::default()), TestOwner::new(1), MemoryStore::new());
+        let mut commits = CommitQueue::new(CommitSettings::default());
+        let group = vec![owner.checked(puts(&[1])), owner.checked(puts(&[2]))];
+        let second = commits.commit_group(&store, Timestamp::ZERO, group).remove(1).expect("valid").committed;
+        let mut listeners: Vec<_> = (0..3).map(|_| wakes.listen(owner.queue())).collect();
+        wakes.publish(&[second]);
+        let mut places = Vec::new();
+        for listener in &mut listeners {
+            let Heard::Commit(wake) = listener.next().await else { panic!("a commit") };
+            places.push((wake.frames().as_ptr(), wake.frames().is_empty()));
+        }
+        assert_eq!(places, [(places[0].0, false); 3]);
+    }
+
     /// [P-17] Whatever of a group a listener takes first, it knows of the revocation in it.
     #[tokio::test]
     async fn a_revocation_is_known_before_any_commit_of_its_group() {

@@ -24,6 +24,16 @@ struct Shared {
     welcome: Welcome,
 }
 
+/// Bytes of UDP payload in both directions since a connection was begun: with everything that QUIC adds and repeats, without the headers
+/// of UDP and IP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes that left.
+    pub sent: u64,
+    /// Bytes that came.
+    pub received: u64,
+}
+
 /// An open publish stream. The halves are independent: receipts are received while publishes are sent.
 #[derive(Debug)]
 pub struct PublishStream {
@@ -89,6 +99,11 @@ impl Connection {
         let (mut requests, replies) = self.shared.transport.open().await?;
         requests.send(Request::Subscribe(subscribe)).await?;
         Ok(SubscriptionStream { requests, replies })
+    }
+
+    /// What went over the network so far; zeros where there is none. Still there after the connection has ended.
+    pub fn traffic(&self) -> Traffic {
+        self.shared.transport.traffic()
     }
 
     /// Waits until the connection has ended, and says why. Safe to cancel.

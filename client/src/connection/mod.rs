@@ -22,7 +22,7 @@ mod transport; // QUIC or memory
 pub use control::Provable;
 pub use endpoint::{ConnectOptions, Endpoint};
 pub use error::{CloseReason, ConnectionError, Effect};
-pub use link::{Connection, PublishStream, SubscriptionStream};
+pub use link::{Connection, PublishStream, SubscriptionStream, Traffic};
 pub use memory::{MemoryBroker, MemoryStream, memory_pair};
 pub use stream::{ReplyReceiver, RequestSender};
 pub use tls::KeyExchange;

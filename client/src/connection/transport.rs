@@ -1,6 +1,7 @@
 //! What carries the streams of a connection.
 
 use super::error::{CloseReason, ConnectionError};
+use super::link::Traffic;
 use super::memory::MemoryTransport;
 use super::silence::Silence;
 use super::stream::{ReplyReceiver, RequestSender};
@@ -43,6 +44,16 @@ impl Transport {
                 Ok(exporter)
             }
             Self::Memory(memory) => Ok(memory.exporter()),
+        }
+    }
+
+    pub(super) fn traffic(&self) -> Traffic {
+        match self {
+            Self::Quic { connection, .. } => {
+                let stats = connection.stats();
+                Traffic { sent: stats.udp_tx.bytes, received: stats.udp_rx.bytes }
+            }
+            Self::Memory(_) => Traffic::default(),
         }
     }
 

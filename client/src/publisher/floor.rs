@@ -63,7 +63,7 @@ impl FloorPolicy {
         let Some(head) = writer.head().map(|head| head.head()) else { return Ok(None) };
         let seen = self.seen_by_all(writer, head.offset);
         let aged = |record: &OwnRecord| crate::clock::until(record.signed_at, self.tombstone_age, now).is_zero();
-        let tombstones = step.tombstones(PUBLISH_PURGED_MAX + 1, |record| record.offset <= seen || aged(record))?;
+        let tombstones = step.live()?.tombstones(PUBLISH_PURGED_MAX + 1, |record| record.offset <= seen || aged(record))?;
         let oldest_kept = tombstones.last().map_or(Offset::ZERO, |record| record.offset);
         let highest = if compared || writer.term_is_open() { head.offset } else { head.base.offset };
         let target = seen.max(oldest_kept).min(highest);

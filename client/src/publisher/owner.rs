@@ -20,9 +20,9 @@ use super::floor::FloorPolicy;
 use super::snapshot::OwnSnapshot;
 use super::status::OwnMark;
 use crate::clock;
-use crate::state::{Claim, Claimed, LossRow, OwnStep, OwnView, SealedView, State, StateError, Waiting, receipted};
+use crate::state::{Claim, Claimed, Keep, LossRow, OwnStep, OwnView, SealedView, State, StateError, Waiting, receipted};
 
-pub(super) use outbox::{Part, Taken};
+pub(super) use outbox::{Answer, Part, Taken};
 pub(super) use signing::UNASKED;
 pub(super) use terms::put_term;
 
@@ -48,6 +48,8 @@ pub(super) struct Owner {
     moved: bool,
     pub(super) clock: u64,
     receipted: HeadRank,
+    /// Receipts were kept since the last durable step.
+    receipts_unkept: bool,
     /// Access rows may name attachments that are not kept.
     renewing: bool,
     /// A commit failed: what is durable is not known, so nothing is signed until the state is opened again.
@@ -107,6 +109,7 @@ impl Owner {
             settled: false,
             clock,
             receipted,
+            receipts_unkept: false,
             renewing,
             failed: false,
             _claimed: claimed,
@@ -136,12 +139,24 @@ impl Owner {
     }
 
     /// Keeps a receipt that the broker's key signed for a head of this queue. Gives the newest head that has as many receipts as it
-    /// needs.
+    /// needs. A crash may lose it until the next durable step: then the publish is sent again, and receipted again.
     pub(super) fn receipted(&mut self, broker: &VerifyingKey, bytes: &Bytes, receipt: &Receipt) -> Result<HeadNumber, StateError> {
         let done = self.enough_receipts(broker, receipt.rank.number)?;
-        self.state.write(|transaction| OwnStep(transaction).put_receipt(broker, bytes, done))?;
+        self.state.write_with(|transaction| {
+            OwnStep(transaction).put_receipt(broker, bytes, done)?;
+            Ok::<_, StateError>(((), Keep::UntilCrash))
+        })?;
+        self.receipts_unkept = true;
         self.receipted = self.receipted.max(receipt.rank);
         Ok(done)
+    }
+
+    /// Makes receipts durable that are not.
+    pub(super) fn keep_receipts(&mut self) -> Result<(), StateError> {
+        if std::mem::take(&mut self.receipts_unkept) {
+            self.state.write(|_| Ok::<_, StateError>(()))?;
+        }
+        Ok(())
     }
 
     /// The newest head that so many brokers hold as have to, with this receipt among theirs. A receipt is for its head and all before it.

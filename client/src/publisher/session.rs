@@ -189,6 +189,11 @@ impl Session {
         self.expected.len() < most && (self.in_flight_bytes < IN_FLIGHT_BYTES_MAX)
     }
 
+    /// Whether it has everything that is signed, and room for more.
+    pub(super) fn is_ready(&self) -> bool {
+        self.transfer.is_none() && self.has_room()
+    }
+
     /// Sends signed publishes that were not sent on this stream, as many as may be in flight. True if all are sent.
     pub(super) fn send_signed(&mut self, owner: &Owner) -> Result<bool, StateError> {
         if self.transfer.is_some() {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tidings_core::{Card, QueueDescriptor};
 use tidings_proto::{BrokerAddress, Pseudonym, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::compare::{ArchiveWay, Compared, TakeOverError, TakenOver};
 use super::error::{GrantFailure, MoveError, RevokeFailure, SnapshotError};
@@ -37,6 +38,9 @@ pub(super) use writes::{WriteCommand, Written};
 
 /// How long a broker may take the last pulse at the end.
 const END_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a receipt may be lost in a crash: what it is for would be sent again, and receipted again.
+const RECEIPTS_KEPT_WITHIN: Duration = Duration::from_millis(200);
 
 /// Signed publishes that wait for their receipts; then signing waits too, and what is written stays in the outbox.
 const UNRECEIPTED_MAX: u64 = 256;
@@ -85,6 +89,8 @@ pub(super) struct Task {
     asking: Vec<oneshot::Sender<Vec<ReaderStatus>>>,
     snapshots: Snapshots,
     pulses: Pulses,
+    /// When receipts are made durable, if nothing that is signed does so before.
+    keep_receipts_at: Option<Instant>,
     /// Something may have to be signed or sent.
     due: bool,
 }
@@ -114,6 +120,7 @@ impl Task {
             asking: Vec::new(),
             snapshots: Snapshots::default(),
             pulses: Pulses::default(),
+            keep_receipts_at: None,
             due: true,
         }
     }
@@ -136,6 +143,9 @@ impl Task {
                 () = self.snapshots.late() => {}
                 () = self.comparing.over() => self.due = true,
                 () = moving::late(self.moving.as_ref()) => {}
+                () = receipts_are_due(self.keep_receipts_at) => if let Err(error) = self.keep_receipts().await {
+                    self.local_failure(&error);
+                },
                 (at, event) = self.lines.event() => if let Err(error) = self.line_event(at, event).await {
                     self.local_failure(&error);
                 },
@@ -159,6 +169,9 @@ impl Task {
     }
 
     async fn end(&mut self, done: oneshot::Sender<()>) -> oneshot::Sender<()> {
+        if let Err(error) = self.keep_receipts().await {
+            tracing::warn!(%error, "publishes that have receipts are sent again at the next start");
+        }
         let said = self.promise_nothing();
         let ends = self.lines.take_ups().into_iter().map(|(_, up)| async move {
             match said {
@@ -172,11 +185,26 @@ impl Task {
         done
     }
 
-    /// A step on the owner's rows, off the runtime's threads.
+    /// A step on the owner's rows, off the runtime's threads. What handles watch is as of after it.
     async fn step<T: Send + 'static>(&mut self, step: impl FnOnce(&mut Owner) -> T + Send + 'static) -> Result<T, StateError> {
         let owner = self.owner.clone();
-        let run = move || step(&mut owner.lock().unwrap_or_else(PoisonError::into_inner));
-        tokio::task::spawn_blocking(run).await.map_err(|error| StateError::Io(std::io::Error::other(error)))
+        let run = move || {
+            let mut owner = owner.lock().unwrap_or_else(PoisonError::into_inner);
+            let done = step(&mut owner);
+            (done, owner.waiting(), owner.mark())
+        };
+        let ended = tokio::task::spawn_blocking(run).await;
+        let (done, waiting, mark) = ended.map_err(|error| StateError::Io(std::io::Error::other(error)))?;
+        if let Ok(waiting) = waiting {
+            self.watched.waiting.send_if_modified(|known| std::mem::replace(known, waiting) != waiting);
+        }
+        self.watched.mark.send_if_modified(|known| std::mem::replace(known, mark) != mark);
+        Ok(done)
+    }
+
+    async fn keep_receipts(&mut self) -> Result<(), StateError> {
+        self.keep_receipts_at = None;
+        self.step(|owner| owner.keep_receipts()).await?
     }
 
     /// Takes a command. Gives back the one to close with, if that was among those taken together.
@@ -225,7 +253,6 @@ impl Task {
         self.lines.put_back(ups);
         self.list_states();
         self.signed(&published);
-        self.refresh().await;
         self.settle(result)
     }
 
@@ -251,7 +278,7 @@ impl Task {
                 let every = self.config.ask_readers_every;
                 if let Some(Line::Up(up)) = self.lines.ways_mut().get_mut(at).map(|way| &mut way.line) {
                     up.session.ask_readers();
-                    up.ask_at = tokio::time::Instant::now() + every;
+                    up.ask_at = Instant::now() + every;
                 }
             }
             // Every turn of the loop looks for what is due.
@@ -302,15 +329,15 @@ impl Task {
         tracing::error!(%error, "the owner's state fails");
         self.shared.fail(error);
         self.lines.ways_mut().iter_mut().for_each(|way| {
-            way.line = Line::Waiting(tokio::time::Instant::now() + way.backoff.failed(u64::MAX));
+            way.line = Line::Waiting(Instant::now() + way.backoff.failed(u64::MAX));
         });
     }
+}
 
-    async fn refresh(&mut self) {
-        if let Ok((Ok(waiting), mark)) = self.step(|owner| (owner.waiting(), owner.mark())).await {
-            self.watched.waiting.send_replace(waiting);
-            self.watched.mark.send_if_modified(|known| std::mem::replace(known, mark) != mark);
-        }
+async fn receipts_are_due(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -333,6 +360,11 @@ fn publish(owner: &mut Owner, mut ups: Vec<(usize, Box<Up>)>, signing: Option<ti
             Err(error) => break Err(error.into()),
         }
         let Some(limits) = &signing else { break Ok(()) };
+        match owner.has_to_sign().map_err(SignError::from) {
+            Ok(true) => {}
+            Ok(false) => break Ok(()),
+            Err(error) => break Err(error),
+        }
         match owner.sign(limits, now) {
             Ok(Some(signed)) => published.push(signed),
             Ok(None) => break Ok(()),

@@ -8,7 +8,10 @@ mod claim;
 mod disk; // the file under it
 mod error;
 mod follows;
+mod live; // what lives
 mod mark; // whether this lies where it lay
+mod migrate; // from older layouts
+mod outbox; // what waits to be signed
 mod own;
 mod reader_store;
 mod rebuild; // the own tables made anew
@@ -23,6 +26,8 @@ pub(crate) use claim::{Claim, Claimed};
 pub use disk::StateFailure;
 pub use error::StateError;
 pub(crate) use follows::{About, FollowStep, FollowView};
+pub(crate) use live::LiveTables;
+pub(crate) use outbox::OutboxTables;
 pub(crate) use own::{OwnStep, OwnView, Waiting, receipted, receipted_offset};
 pub(crate) use reader_store::FollowTables;
 pub(crate) use rebuild::Rebuilt;
@@ -39,7 +44,7 @@ use redb::{Database, Durability, ReadTransaction, ReadableDatabase, StorageBacke
 use disk::{Disk, Failures};
 
 /// Layout of the tables. A file with a higher number is refused by name; an older one is migrated at opening.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// The durable state of one node. Clones are handles to the same one.
 #[derive(Clone)]
@@ -103,8 +108,7 @@ impl State {
     fn check_format(&self) -> Result<(), StateError> {
         match self.read(tables::format)? {
             FORMAT => Ok(()),
-            1 => tables::migrate_1(&self.database),
-            2 => tables::migrate_2(&self.database),
+            older @ 1..FORMAT => migrate::migrate(&self.database, older),
             found if found > FORMAT => Err(StateError::TooNew { found }),
             found => Err(StateError::Damaged(format!("there never was a format {found}"))),
         }

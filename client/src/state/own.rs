@@ -1,19 +1,11 @@
 //! The owner's tables.
 
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
 use tidings_core::writer::{OwnRecord, Writer};
 use tidings_core::{Cursor, Mutation, Object, RecordPath};
 use tidings_proto::{HeadNumber, Offset, Pseudonym, VerifyingKey};
 
 use super::{StateError, branches, rows, tables};
-
-/// A mutation that waits to be signed.
-#[derive(Clone, Debug)]
-pub(crate) struct OutboxRow {
-    /// Order in which rows are signed; kept when a later write of the record replaces the row.
-    pub(crate) sequence: u64,
-    pub(crate) mutation: Mutation,
-}
 
 /// What waits, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,8 +19,17 @@ pub(crate) struct OwnView<'t>(pub(crate) &'t ReadTransaction);
 
 impl OwnView<'_> {
     pub(crate) fn writer(&self) -> Result<Option<Writer>, StateError> {
-        let table = self.0.open_table(tables::WRITER)?;
-        table.get(())?.map(|row| Ok(Writer::decode(row.value())?)).transpose()
+        let (writer, readers) = (self.0.open_table(tables::WRITER)?, self.0.open_table(tables::GRANTED)?);
+        let Some(row) = writer.get(())? else { return Ok(None) };
+        let granted = readers.get(())?.ok_or_else(|| StateError::Damaged("a writer without its readers".into()))?;
+        Ok(Some(Writer::decode(row.value())?.with_readers(granted.value())?))
+    }
+
+    /// Whether something waits, is to be sealed again, or could be purged.
+    pub(crate) fn may_have_to_sign(&self) -> Result<bool, StateError> {
+        let waits = !self.0.open_table(tables::OUTBOX)?.is_empty()?;
+        let again = !self.0.open_table(tables::REPUBLISH)?.is_empty()?;
+        Ok(waits || again || !self.0.open_table(tables::TOMBSTONES)?.is_empty()?)
     }
 
     pub(crate) fn waiting(&self) -> Result<Waiting, StateError> {
@@ -93,8 +94,8 @@ impl OwnView<'_> {
     pub(crate) fn record(&self, path: &RecordPath) -> Result<Option<(OwnRecord, Mutation)>, StateError> {
         let records = self.0.open_table(tables::RECORDS)?;
         let Some(row) = records.get(path.as_str())? else { return Ok(None) };
-        let record = rows::decode_own(path.clone(), row.value())?;
-        Ok(Some((record, value(&self.0.open_table(tables::VALUES)?, path)?)))
+        let (record, value) = rows::decode_own(path.clone(), row.value())?;
+        Ok(Some((record, Mutation::decode(value)?)))
     }
 
     /// Paths of signed records and of outbox rows at `prefix` or below it.
@@ -122,118 +123,24 @@ fn keep(text: &str, prefix: &str, paths: &mut std::collections::BTreeSet<RecordP
     Ok(text.starts_with(prefix))
 }
 
-fn value(values: &ReadOnlyTable<&str, &[u8]>, path: &RecordPath) -> Result<Mutation, StateError> {
-    let row = values.get(path.as_str())?.ok_or_else(|| StateError::Damaged("a record has no value".into()))?;
-    Ok(Mutation::decode(row.value())?)
-}
-
 const CLOCK: &str = "version-clock";
 
 /// The owner's tables in one step.
 pub(crate) struct OwnStep<'t>(pub(crate) &'t WriteTransaction);
 
 impl OwnStep<'_> {
-    pub(crate) fn put_writer(&self, writer: &Writer) -> Result<(), StateError> {
-        self.0.open_table(tables::WRITER)?.insert((), writer.encode().as_slice())?;
+    /// The readers are long, and are written only if they are not those of `kept`, which the tables hold.
+    pub(crate) fn put_writer(&self, writer: &Writer, kept: Option<&Writer>) -> Result<(), StateError> {
+        self.0.open_table(tables::WRITER)?.insert((), writer.encode_without_readers().as_slice())?;
+        if !kept.is_some_and(|kept| kept.has_readers_of(writer)) {
+            self.0.open_table(tables::GRANTED)?.insert((), writer.encode_readers().as_slice())?;
+        }
         Ok(())
     }
 
     pub(crate) fn put_clock(&self, clock: u64) -> Result<(), StateError> {
         self.0.open_table(tables::SETTINGS)?.insert(CLOCK, clock.to_be_bytes().as_slice())?;
         Ok(())
-    }
-
-    pub(crate) fn record(&self, path: &RecordPath) -> Result<Option<OwnRecord>, StateError> {
-        let table = self.0.open_table(tables::RECORDS)?;
-        table.get(path.as_str())?.map(|row| rows::decode_own(path.clone(), row.value())).transpose()
-    }
-
-    /// Replaces a record with its value and its sealed entry; keeps the indexes.
-    pub(crate) fn put_record(
-        &self,
-        record: &OwnRecord,
-        prior: Option<&OwnRecord>,
-        value: &Mutation,
-        sealed: &[u8],
-    ) -> Result<(), StateError> {
-        self.put_sealed(record, prior, sealed)?;
-        let path = record.path.as_str();
-        self.0.open_table(tables::RECORDS)?.insert(path, rows::encode_own(record).as_slice())?;
-        self.0.open_table(tables::VALUES)?.insert(path, value.encode().as_slice())?;
-        let mut tombstones = self.0.open_table(tables::TOMBSTONES)?;
-        if let Some(prior) = prior.filter(|prior| prior.tombstone) {
-            tombstones.remove(prior.offset.value())?;
-        }
-        if record.tombstone {
-            tombstones.insert(record.offset.value(), path)?;
-        }
-        Ok(())
-    }
-
-    /// Forgets a record whose tombstone was purged.
-    pub(crate) fn end_record(&self, record: &OwnRecord) -> Result<(), StateError> {
-        self.end_sealed(record)?;
-        self.0.open_table(tables::RECORDS)?.remove(record.path.as_str())?;
-        self.0.open_table(tables::VALUES)?.remove(record.path.as_str())?;
-        self.0.open_table(tables::TOMBSTONES)?.remove(record.offset.value())?;
-        Ok(())
-    }
-
-    /// The first `limit` live tombstones, ascending by offset, as long as `wanted` says so.
-    pub(crate) fn tombstones(&self, limit: usize, mut wanted: impl FnMut(&OwnRecord) -> bool) -> Result<Vec<OwnRecord>, StateError> {
-        let table = self.0.open_table(tables::TOMBSTONES)?;
-        let mut found = Vec::new();
-        for row in table.range::<u64>(..)?.take(limit) {
-            let path = rows::path(row?.1.value())?;
-            let record = self.record(&path)?.ok_or_else(|| StateError::Damaged("a tombstone without a record".into()))?;
-            if !wanted(&record) {
-                break;
-            }
-            found.push(record);
-        }
-        Ok(found)
-    }
-
-    pub(crate) fn outbox_row(&self, path: &RecordPath) -> Result<Option<OutboxRow>, StateError> {
-        let table = self.0.open_table(tables::OUTBOX)?;
-        let Some(row) = table.get(path.as_str())? else { return Ok(None) };
-        let (sequence, bytes) = row.value();
-        Ok(Some(OutboxRow { sequence, mutation: Mutation::decode(bytes)? }))
-    }
-
-    pub(crate) fn put_outbox(&self, mutation: &Mutation, sequence: Option<u64>) -> Result<(), StateError> {
-        let mut order = self.0.open_table(tables::ORDER)?;
-        let sequence = match sequence {
-            Some(sequence) => sequence,
-            None => order.last()?.map_or(1, |(last, _)| last.value() + 1),
-        };
-        order.insert(sequence, mutation.path.as_str())?;
-        self.0.open_table(tables::OUTBOX)?.insert(mutation.path.as_str(), (sequence, mutation.encode().as_slice()))?;
-        Ok(())
-    }
-
-    pub(crate) fn remove_outbox(&self, path: &RecordPath) -> Result<(), StateError> {
-        let sequence = self.0.open_table(tables::OUTBOX)?.remove(path.as_str())?.map(|row| row.value().0);
-        if let Some(sequence) = sequence {
-            self.0.open_table(tables::ORDER)?.remove(sequence)?;
-        }
-        Ok(())
-    }
-
-    /// Waiting mutations in their order, as long as `fits` says so.
-    pub(crate) fn outbox(&self, mut fits: impl FnMut(&Mutation, usize) -> bool) -> Result<Vec<Mutation>, StateError> {
-        let (order, outbox) = (self.0.open_table(tables::ORDER)?, self.0.open_table(tables::OUTBOX)?);
-        let mut taken = Vec::new();
-        for row in order.range::<u64>(..)? {
-            let (_, path) = row?;
-            let row = outbox.get(path.value())?.ok_or_else(|| StateError::Damaged("an outbox row is missing".into()))?;
-            let mutation = Mutation::decode(row.value().1)?;
-            if !fits(&mutation, row.value().1.len()) {
-                break;
-            }
-            taken.push(mutation);
-        }
-        Ok(taken)
     }
 
     /// A signed head and the frame that carries it. [P-3]

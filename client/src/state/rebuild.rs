@@ -31,27 +31,28 @@ impl OwnStep<'_> {
     pub(crate) fn rebuild(&self, rebuilt: &Rebuilt<'_>) -> Result<(), StateError> {
         self.forget_own()?;
         self.put_history(rebuilt)?;
-        for (record, mutation, sealed) in &rebuilt.records {
-            self.put_record(record, None, mutation, sealed)?;
-        }
+        self.put_live(&rebuilt.records)?;
         self.put_attachments(&rebuilt.attachments, &[])?;
         self.end_renewal()?;
-        self.put_writer(rebuilt.writer)?;
+        self.put_writer(rebuilt.writer, None)?;
         self.forget_receipts(rebuilt.head)?;
         self.forget_readers(rebuilt.writer)
     }
 
     fn forget_own(&self) -> Result<(), StateError> {
         self.0.delete_table(tables::RECORDS)?;
-        self.0.delete_table(tables::VALUES)?;
         self.0.delete_table(tables::TOMBSTONES)?;
         self.0.delete_table(tables::ENTRIES)?;
-        self.0.delete_table(tables::EPOCHS)?;
         self.0.delete_table(tables::REPUBLISH)?;
         self.0.delete_table(tables::ATTACHMENTS)?;
         self.0.delete_table(tables::UNRECEIPTED)?;
         // A reader never meets a missing table.
         super::tables::reopen_own(self.0)
+    }
+
+    fn put_live(&self, records: &[(&OwnRecord, &Mutation, &[u8])]) -> Result<(), StateError> {
+        let mut live = self.live()?;
+        records.iter().try_for_each(|(record, mutation, sealed)| live.put(record, None, mutation, sealed))
     }
 
     fn put_history(&self, rebuilt: &Rebuilt<'_>) -> Result<(), StateError> {
@@ -98,13 +99,6 @@ impl OwnStep<'_> {
         self.0.open_table(tables::ACKNOWLEDGEMENTS)?.retain(|key, _| !gone(key))?;
         Ok(())
     }
-
-    /// Rows of the outbox in their order, and the outbox empty.
-    pub(crate) fn take_outbox(&self) -> Result<Vec<Mutation>, StateError> {
-        let rows = self.outbox(|_, _| true)?;
-        rows.iter().try_for_each(|row| self.remove_outbox(&row.path))?;
-        Ok(rows)
-    }
 }
 
 impl super::OwnView<'_> {
@@ -130,15 +124,10 @@ impl super::OwnView<'_> {
         &self,
         mut each: impl FnMut(OwnRecord, &mut dyn FnMut() -> Result<Mutation, StateError>) -> Result<(), StateError>,
     ) -> Result<(), StateError> {
-        let (records, values) = (self.0.open_table(tables::RECORDS)?, self.0.open_table(tables::VALUES)?);
-        for row in records.range::<&str>(..)? {
-            let (path, record) = row?;
-            let record = super::rows::decode_own(super::rows::path(path.value())?, record.value())?;
-            let mut value = || {
-                let row = values.get(path.value())?.ok_or_else(|| StateError::Damaged("a record has no value".into()))?;
-                Ok(Mutation::decode(row.value())?)
-            };
-            each(record, &mut value)?;
+        for row in self.0.open_table(tables::RECORDS)?.range::<&str>(..)? {
+            let (path, row) = row?;
+            let (record, value) = super::rows::decode_own(super::rows::path(path.value())?, row.value())?;
+            each(record, &mut || Ok(Mutation::decode(value)?))?;
         }
         Ok(())
     }

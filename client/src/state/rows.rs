@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tidings_core::reader::{Change, ChangeKind, HeldKind, HeldRow, StagedRow};
 use tidings_core::writer::OwnRecord;
-use tidings_core::{DecodeError, Decoder, Encoder, RecordPath, Version};
+use tidings_core::{DecodeError, Decoder, Encoder, Mutation, Object, RecordPath, Version};
 use tidings_proto::caps::{ENTRY_BYTES_MAX, PATH_BYTES_MAX};
 use tidings_proto::{Birth, HeadRank, Offset, Term, Timestamp, VerifyingKey};
 
@@ -55,12 +55,17 @@ pub(super) fn decode_loss(bytes: &[u8]) -> Result<LossRow, StateError> {
     Ok(loss)
 }
 
+/// Length of what stands before the value in the row of a record, bytes.
+const OWN_BYTES: usize = 128;
+
 pub(super) fn path(text: &str) -> Result<RecordPath, StateError> {
     text.parse().map_err(|_| StateError::Damaged("a row's path is none".into()))
 }
 
-pub(super) fn encode_own(record: &OwnRecord) -> Vec<u8> {
-    let mut out = Encoder::new();
+/// A record and its value.
+pub(super) fn encode_own(record: &OwnRecord, value: &Mutation) -> Vec<u8> {
+    let value = value.encode();
+    let mut out = Encoder::with_capacity(OWN_BYTES + value.len());
     out.birth(record.birth);
     out.offset(record.offset);
     out.entry_digest(&record.digest);
@@ -68,10 +73,12 @@ pub(super) fn encode_own(record: &OwnRecord) -> Vec<u8> {
     record.version.write_in(&mut out);
     out.u8(u8::from(record.tombstone));
     out.timestamp(record.signed_at);
+    out.raw(&value);
     out.finish()
 }
 
-pub(super) fn decode_own(path: RecordPath, bytes: &[u8]) -> Result<OwnRecord, StateError> {
+/// The record, and its encoded value.
+pub(super) fn decode_own(path: RecordPath, bytes: &[u8]) -> Result<(OwnRecord, &[u8]), StateError> {
     let mut input = Decoder::new(bytes);
     let record = OwnRecord {
         path,
@@ -83,8 +90,25 @@ pub(super) fn decode_own(path: RecordPath, bytes: &[u8]) -> Result<OwnRecord, St
         tombstone: input.u8("tombstone")? != 0,
         signed_at: input.timestamp()?,
     };
-    input.finish()?;
-    Ok(record)
+    Ok((record, input.rest()))
+}
+
+/// A sealed entry behind the path of its record.
+pub(super) fn encode_entry(path: &str, sealed: &[u8]) -> Vec<u8> {
+    let mut out = Encoder::with_capacity(4 + path.len() + sealed.len());
+    out.bytes(path.as_bytes());
+    out.raw(sealed);
+    out.finish()
+}
+
+pub(super) fn entry_path(row: &[u8]) -> Result<&str, StateError> {
+    Ok(Decoder::new(row).text(PATH_BYTES_MAX, "path")?)
+}
+
+pub(super) fn entry_sealed(row: &[u8]) -> Result<&[u8], StateError> {
+    let mut input = Decoder::new(row);
+    input.bytes(PATH_BYTES_MAX, "path")?;
+    Ok(input.rest())
 }
 
 pub(super) fn encode_held(row: &HeldRow) -> Vec<u8> {

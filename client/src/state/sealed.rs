@@ -35,11 +35,12 @@ impl SealedView<'_> {
         let Some(first) = after.next().filter(|first| *first <= through) else { return Ok(found) };
         for row in self.0.open_table(tables::ENTRIES)?.range(first.value()..=through.value())? {
             let (offset, entry) = row?;
-            bytes += entry.value().len();
+            let sealed = rows::entry_sealed(entry.value())?;
+            bytes += sealed.len();
             if bytes > bytes_max && !found.is_empty() {
                 break;
             }
-            found.push((Offset::new(offset.value()), Bytes::copy_from_slice(entry.value())));
+            found.push((Offset::new(offset.value()), Bytes::copy_from_slice(sealed)));
         }
         Ok(found)
     }
@@ -82,24 +83,6 @@ impl OwnView<'_> {
 }
 
 impl OwnStep<'_> {
-    /// The sealed entry of a record, in place of the one before.
-    pub(super) fn put_sealed(&self, record: &OwnRecord, prior: Option<&OwnRecord>, sealed: &[u8]) -> Result<(), StateError> {
-        if let Some(prior) = prior {
-            self.end_sealed(prior)?;
-        }
-        self.0.open_table(tables::ENTRIES)?.insert(record.offset.value(), sealed)?;
-        self.0.open_table(tables::EPOCHS)?.insert((record.epoch.value(), record.path.as_str()), ())?;
-        Ok(())
-    }
-
-    pub(super) fn end_sealed(&self, record: &OwnRecord) -> Result<(), StateError> {
-        let path = record.path.as_str();
-        self.0.open_table(tables::ENTRIES)?.remove(record.offset.value())?;
-        self.0.open_table(tables::EPOCHS)?.remove((record.epoch.value(), path))?;
-        self.0.open_table(tables::REPUBLISH)?.remove(path)?;
-        Ok(())
-    }
-
     /// Live records that are to be signed again, with their values, as long as `fits` says so of their encoded size: those whose
     /// sealed entry is not kept, then those sealed under an epoch up to `crowded`. Those in `done` are left out. [P-17]
     pub(crate) fn again(
@@ -108,33 +91,22 @@ impl OwnStep<'_> {
         done: &HashSet<RecordPath>,
         mut fits: impl FnMut(usize) -> bool,
     ) -> Result<Vec<(OwnRecord, Mutation)>, StateError> {
-        let (republish, epochs) = (self.0.open_table(tables::REPUBLISH)?, self.0.open_table(tables::EPOCHS)?);
-        let values = self.0.open_table(tables::VALUES)?;
+        let live = self.live()?;
         let mut found = Vec::new();
-        let mut take = |path: RecordPath| -> Result<bool, StateError> {
+        let mut take = |path: RecordPath, wanted: &dyn Fn(&OwnRecord) -> bool| -> Result<bool, StateError> {
             if done.contains(&path) {
                 return Ok(true);
             }
-            let row = values.get(path.as_str())?.ok_or_else(|| StateError::Damaged("a record has no value".into()))?;
-            if !fits(row.value().len()) {
+            let (record, value) = live.record_and_value(&path)?;
+            if !wanted(&record) || !fits(value.encode().len()) {
                 return Ok(false);
             }
-            let record = self.record(&path)?.ok_or_else(|| StateError::Damaged("a value without a record".into()))?;
-            found.push((record, Mutation::decode(row.value())?));
+            found.push((record, value));
             Ok(true)
         };
-        for row in republish.range::<&str>(..)? {
-            if !take(rows::path(row?.0.value())?)? {
-                return Ok(found);
-            }
-        }
-        for row in epochs.range((0, "")..)? {
-            let (key, _) = row?;
-            let (epoch, path) = key.value();
-            let old = crowded.is_some_and(|crowded| epoch <= crowded.value());
-            if !old || (republish.get(path)?.is_none() && !take(rows::path(path)?)?) {
-                break;
-            }
+        let all = live.unkept(|path| take(path, &|_| true))?;
+        if let Some(crowded) = crowded.filter(|_| all) {
+            live.kept(|path| take(path, &|record| record.epoch <= crowded))?;
         }
         Ok(found)
     }
@@ -177,13 +149,8 @@ impl OwnStep<'_> {
 /// Marks everything that lives as not kept sealed.
 pub(super) fn begin_renewal(transaction: &WriteTransaction) -> Result<(), StateError> {
     let (records, mut republish) = (transaction.open_table(tables::RECORDS)?, transaction.open_table(tables::REPUBLISH)?);
-    let mut epochs = transaction.open_table(tables::EPOCHS)?;
     for row in records.range::<&str>(..)? {
-        let (path, record) = row?;
-        let path: RecordPath = rows::path(path.value())?;
-        let record = rows::decode_own(path, record.value())?;
-        republish.insert(record.path.as_str(), ())?;
-        epochs.insert((record.epoch.value(), record.path.as_str()), ())?;
+        republish.insert(row?.0.value(), ())?;
     }
     if transaction.open_table(tables::WRITER)?.get(())?.is_some() {
         transaction.open_table(tables::SETTINGS)?.insert(RENEW, [].as_slice())?;
@@ -193,28 +160,12 @@ pub(super) fn begin_renewal(transaction: &WriteTransaction) -> Result<(), StateE
 
 #[cfg(test)]
 impl super::State {
-    /// Rows of entries, of epochs and of attachments.
-    pub(crate) fn sealed_counts(&self) -> [u64; 3] {
+    /// Rows of entries and of attachments.
+    pub(crate) fn sealed_counts(&self) -> [u64; 2] {
         let count = |transaction: &ReadTransaction| {
-            let epochs = transaction.open_table(tables::EPOCHS)?.len()?;
             let attachments = transaction.open_table(tables::ATTACHMENTS)?.len()?;
-            Ok([transaction.open_table(tables::ENTRIES)?.len()?, epochs, attachments])
+            Ok([transaction.open_table(tables::ENTRIES)?.len()?, attachments])
         };
         self.read(count).expect("counted")
-    }
-
-    /// Makes the file one of format 1.
-    pub(crate) fn forget_sealed(&self) {
-        let forget = |transaction: &WriteTransaction| -> Result<(), StateError> {
-            transaction.delete_table(tables::ENTRIES)?;
-            transaction.delete_table(tables::EPOCHS)?;
-            transaction.delete_table(tables::REPUBLISH)?;
-            transaction.delete_table(tables::ATTACHMENTS)?;
-            transaction.delete_table(tables::LOSSES)?;
-            transaction.delete_table(tables::BESIDE)?;
-            transaction.open_table(tables::FORMATS)?.insert((), 1)?;
-            Ok(())
-        };
-        self.write(forget).expect("forgotten");
     }
 }

@@ -4,12 +4,11 @@
 //! | --- | --- | --- |
 //! | `format` | - | layout version |
 //! | `settings` | name | bytes |
-//! | `own/writer` | - | encoded `Writer` |
-//! | `own/records` | path | encoded `OwnRecord` |
-//! | `own/values` | path | encoded mutation of the live entry |
+//! | `own/writer` | - | encoded `Writer`, without its readers |
+//! | `own/granted` | - | its readers |
+//! | `own/records` | path | encoded `OwnRecord`, encoded mutation of the live entry |
 //! | `own/tombstones` | offset | path |
-//! | `own/entries` | offset | sealed entry, verbatim, of each live entry |
-//! | `own/epochs` | epoch, path | - (live records by the epoch they are sealed under) |
+//! | `own/entries` | offset | path, sealed entry, verbatim, of each live entry |
 //! | `own/republish` | path | - (live records whose sealed entry is not kept here: they are sealed again) |
 //! | `own/attachments` | hash | grants and owner's copies that the access rows name |
 //! | `own/losses` | sequence | a broker that stood below its own receipt |
@@ -44,11 +43,10 @@ pub(super) const FORMATS: TableDefinition<'static, (), u32> = TableDefinition::n
 pub(super) const SETTINGS: Rows<&str> = Rows::new("settings");
 
 pub(super) const WRITER: Rows<()> = Rows::new("own/writer");
+pub(super) const GRANTED: Rows<()> = Rows::new("own/granted");
 pub(super) const RECORDS: Rows<&str> = Rows::new("own/records");
-pub(super) const VALUES: Rows<&str> = Rows::new("own/values");
 pub(super) const TOMBSTONES: TableDefinition<'static, u64, &str> = TableDefinition::new("own/tombstones");
 pub(super) const ENTRIES: Rows<u64> = Rows::new("own/entries");
-pub(super) const EPOCHS: TableDefinition<'static, (u64, &str), ()> = TableDefinition::new("own/epochs");
 pub(super) const REPUBLISH: TableDefinition<'static, &str, ()> = TableDefinition::new("own/republish");
 pub(super) const ATTACHMENTS: Rows<Queue> = Rows::new("own/attachments");
 pub(super) const LOSSES: Rows<u64> = Rows::new("own/losses");
@@ -84,25 +82,8 @@ pub(super) fn create(database: &Database) -> Result<(), StateError> {
     Ok(transaction.commit()?)
 }
 
-/// Brings a file of format 1 to this one: the tables it lacks, and what has to be signed again because a file of that format did
-/// not keep it sealed.
-pub(super) fn migrate_1(database: &Database) -> Result<(), StateError> {
-    let transaction = database.begin_write()?;
-    create_all(&transaction)?;
-    super::sealed::begin_renewal(&transaction)?;
-    super::branches::know_own_writer(&transaction)?;
-    Ok(transaction.commit()?)
-}
-
-/// Brings a file of format 2 to this one: the tables it lacks, and its writer among those that are known.
-pub(super) fn migrate_2(database: &Database) -> Result<(), StateError> {
-    let transaction = database.begin_write()?;
-    create_all(&transaction)?;
-    super::branches::know_own_writer(&transaction)?;
-    Ok(transaction.commit()?)
-}
-
-fn create_all(transaction: &WriteTransaction) -> Result<(), StateError> {
+/// Makes every table that is missing, and says that the file is of this format.
+pub(super) fn create_all(transaction: &WriteTransaction) -> Result<(), StateError> {
     transaction.open_table(FORMATS)?.insert((), FORMAT)?;
     transaction.open_table(BESIDE)?;
     create_own(transaction)?;
@@ -112,11 +93,10 @@ fn create_all(transaction: &WriteTransaction) -> Result<(), StateError> {
 fn create_own(transaction: &WriteTransaction) -> Result<(), StateError> {
     transaction.open_table(SETTINGS)?;
     transaction.open_table(WRITER)?;
+    transaction.open_table(GRANTED)?;
     transaction.open_table(RECORDS)?;
-    transaction.open_table(VALUES)?;
     transaction.open_table(TOMBSTONES)?;
     transaction.open_table(ENTRIES)?;
-    transaction.open_table(EPOCHS)?;
     transaction.open_table(REPUBLISH)?;
     transaction.open_table(ATTACHMENTS)?;
     transaction.open_table(LOSSES)?;

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use tidings_core::reader::{Change, Reader, Verdict};
 use tidings_core::{Cursor, Did, Invitation, Mutation, NodeKey, Object, RecordPath};
-use tidings_proto::QueueId;
+use tidings_proto::{QueueId, Timestamp};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -109,7 +109,10 @@ impl Subscriber {
 
     /// The record at `path` in the last verified state of a follow. Needs no running subscriber.
     pub fn value(state: &State, queue: &QueueId, path: &RecordPath) -> Result<Option<FollowedValue>, StateError> {
-        state.read(|transaction| value_of(&FollowView(transaction), queue, path))
+        state.read(|transaction| {
+            let view = FollowView(transaction);
+            value_of(&view, queue, path, as_of(&view, queue)?)
+        })
     }
 
     /// Records at `prefix` and below it in the last verified state, ascending by path; an empty prefix or `/` is all. Reserved paths
@@ -118,8 +121,8 @@ impl Subscriber {
         state.read(|transaction| {
             let view = FollowView(transaction);
             let paths = view.paths(queue, prefix.trim_end_matches('/'))?;
-            let paths = paths.iter().filter(|path| !path.is_reserved());
-            paths.filter_map(|path| value_of(&view, queue, path).transpose()).collect()
+            let (as_of, paths) = (as_of(&view, queue)?, paths.iter().filter(|path| !path.is_reserved()));
+            paths.filter_map(|path| value_of(&view, queue, path, as_of).transpose()).collect()
         })
     }
 
@@ -285,9 +288,12 @@ fn follow_of(view: &FollowView<'_>, queue: &QueueId) -> Result<Option<Follow>, S
     }))
 }
 
-fn value_of(view: &FollowView<'_>, queue: &QueueId, path: &RecordPath) -> Result<Option<FollowedValue>, StateError> {
+fn as_of(view: &FollowView<'_>, queue: &QueueId) -> Result<Timestamp, StateError> {
+    Ok(view.reader(queue)?.map_or_else(Default::default, |reader| reader.as_of()))
+}
+
+fn value_of(view: &FollowView<'_>, queue: &QueueId, path: &RecordPath, as_of: Timestamp) -> Result<Option<FollowedValue>, StateError> {
     let Some(row) = view.value(queue, path)? else { return Ok(None) };
-    let as_of = view.reader(queue)?.map_or_else(Default::default, |reader| reader.as_of());
     Ok(Some(FollowedValue { mutation: Mutation::decode(&row.bytes)?, term: row.term, offset: row.offset, as_of }))
 }
 

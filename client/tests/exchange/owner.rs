@@ -105,13 +105,14 @@ async fn a_reference_beyond_its_bounds_is_refused() {
 
 #[tokio::test]
 async fn what_names_values_of_a_record_is_what_waits_and_what_is_signed() {
-    let peer = Peer::new();
-    let publisher = publisher(&memory(), &peer);
+    let (peer, state) = (Peer::new(), memory());
+    let connected = publisher(&state, &peer);
     // Without a reader a tombstone goes at once.
-    reader(&publisher).await;
-    published(&publisher, &[put("/a", "1")]).await;
-    published(&publisher, &[delete("/a")]).await;
-    peer.set(|queue| queue.away = true);
+    reader(&connected).await;
+    published(&connected, &[put("/a", "1")]).await;
+    published(&connected, &[delete("/a")]).await;
+    connected.close().await;
+    let publisher = alone(&state);
     publisher.write(vec![put("/a", "2")]).await.expect("written");
     let named = publisher.named(&path("/a")).expect("read");
     let (signed, offset) = named.signed.expect("a tombstone");
@@ -263,4 +264,17 @@ async fn an_owner_that_gives_no_pulses_gives_none_at_its_end() {
     published(&publisher, &[put("/a", "1")]).await;
     publisher.close().await;
     assert!(peer.look(|queue| queue.pulse.is_none()));
+}
+
+/// A receipt may wait for a later step before it is durable, but not beyond the end.
+#[tokio::test]
+async fn what_is_receipted_is_so_when_a_closed_owner_is_opened_again() {
+    let (folder, peer) = (tempfile::tempdir().expect("a folder"), Peer::new());
+    let file = folder.path().join("state.redb");
+    let first = publisher(&State::open(&file).expect("created"), &peer);
+    published(&first, &[put("/a", "1")]).await;
+    first.close().await;
+    let again = alone(&State::open(&file).expect("opened"));
+    let status = again.status().expect("read");
+    assert_eq!((status.unsigned, status.unreceipted), (0, 0));
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use tidings_proto::{Birth, EntryDigest, Offset};
+use tidings_proto::{Birth, EntryDigest, Epoch, Offset};
 
 use super::attempt::BitmapState;
 use super::change::{Change, ChangeKind};
@@ -16,7 +16,7 @@ use crate::epoch::EpochSecret;
 use crate::head::{Head, QueueState, SignedHead};
 use crate::mutation::Operation;
 use crate::path::RecordPath;
-use crate::seal::open;
+use crate::seal::Openers;
 use crate::set_hash::SetHash;
 
 /// A set that equals what the head signs, and the held rows that are not in it.
@@ -24,6 +24,8 @@ struct Settled {
     live: SetHash,
     count: u64,
     gone: BTreeSet<Birth>,
+    /// Epochs of what is staged; `None` is one that does not read.
+    epochs: BTreeSet<Option<Epoch>>,
 }
 
 /// What is told to the application.
@@ -48,7 +50,7 @@ impl Reader {
         }
         // Sealed until here: a set is verified before anything in it is opened. [P-11]
         let Some(settled) = self.settled(head.head(), store)? else { return self.contradiction(Fault::Set, store) };
-        if !self.holds_secrets(head.head(), store)? {
+        if !self.holds_secrets(head.head(), &settled.epochs) {
             return self.contradiction(Fault::GrantMissing, store);
         }
         let told = self.apply(&head, &settled.gone, store)?;
@@ -95,7 +97,7 @@ impl Reader {
                 removed += 1;
             }
         }
-        let mut after = Birth::ZERO;
+        let (mut epochs, mut after) = (BTreeSet::new(), Birth::ZERO);
         loop {
             let rows = store.staged_after(after, PAGE)?;
             let Some(last) = rows.last() else { break };
@@ -107,35 +109,22 @@ impl Reader {
                 }
                 live.add(row.digest.bytes());
                 added += 1;
+                epochs.insert(Entry::decode(&row.entry).ok().map(|entry| entry.epoch));
             }
         }
         let Some(count) = (self.live_count + added).checked_sub(removed) else { return Ok(None) };
         let equal = count == head.live_count && live.root() == head.live_root;
-        Ok(equal.then_some(Settled { live, count, gone }))
+        Ok(equal.then_some(Settled { live, count, gone, epochs }))
     }
 
     /// Every staged entry's epoch has a secret, and every secret is the one the owner committed to.
-    fn holds_secrets<S: ReaderStore>(&self, head: &Head, store: &S) -> Result<bool, S::Error> {
+    fn holds_secrets(&self, head: &Head, staged: &BTreeSet<Option<Epoch>>) -> bool {
         let committed = |secret: &EpochSecret| {
             let listed = head.epochs.iter().find(|listed| listed.epoch == secret.epoch);
             listed.is_none_or(|listed| listed.commitment == secret.commitment(&self.queue))
         };
-        if !self.secrets.iter().all(committed) {
-            return Ok(false);
-        }
-        let mut after = Birth::ZERO;
-        loop {
-            let rows = store.staged_after(after, PAGE)?;
-            let Some(last) = rows.last() else { return Ok(true) };
-            after = last.birth;
-            let known = |row: &StagedRow| {
-                let epoch = Entry::decode(&row.entry).map(|entry| entry.epoch);
-                epoch.is_ok_and(|epoch| self.secret(epoch).is_some() && head.epochs.iter().any(|listed| listed.epoch == epoch))
-            };
-            if !rows.iter().all(known) {
-                return Ok(false);
-            }
-        }
+        let known = |epoch: Epoch| self.secret(epoch).is_some() && head.epochs.iter().any(|listed| listed.epoch == epoch);
+        self.secrets.iter().all(committed) && staged.iter().all(|epoch| epoch.is_some_and(known))
     }
 
     fn secret(&self, epoch: tidings_proto::Epoch) -> Option<&EpochSecret> {
@@ -151,14 +140,14 @@ impl Reader {
                 store.remove_held(*birth)?;
             }
         }
-        let mut after = Birth::ZERO;
+        let (openers, mut after) = (Openers::new(&self.secrets, &self.queue), Birth::ZERO);
         loop {
             let rows = store.staged_after(after, PAGE)?;
             let Some(last) = rows.last() else { break };
             after = last.birth;
             for row in rows {
                 let old = store.held(row.birth)?;
-                let row = self.opened(row, old.as_ref());
+                let row = opened(&openers, row, old.as_ref());
                 self.remember(&old.and_then(|old| old.path), &mut before, store)?;
                 self.remember(&row.path, &mut before, store)?;
                 store.put_held(row)?;
@@ -180,23 +169,6 @@ impl Reader {
         // Of a record that is quarantined the application has what it saw before.
         before.insert(path.clone(), row.map(|row| (row.digest, row.kind != HeldKind::Tombstone)));
         Ok(())
-    }
-
-    /// What a verified entry says. One that does not open, or names another path than its birth had, is kept sealed under the
-    /// path that its birth had. [P-15]
-    pub(super) fn opened(&self, row: StagedRow, old: Option<&HeldRow>) -> HeldRow {
-        let entry = Entry::decode(&row.entry).ok();
-        let term = entry.as_ref().map(|entry| entry.term).unwrap_or_default();
-        let mutation = entry.and_then(|entry| open(self.secret(entry.epoch)?, &self.queue, &entry).ok());
-        let known = old.and_then(|old| old.path.as_ref());
-        let held = |kind, path, bytes| HeldRow { birth: row.birth, offset: row.offset, term, digest: row.digest, kind, path, bytes };
-        match mutation {
-            Some(mutation) if known.is_none_or(|path| *path == mutation.path) => {
-                let kind = if mutation.operation == Operation::Delete { HeldKind::Tombstone } else { HeldKind::Value };
-                held(kind, Some(mutation.path.clone()), Bytes::from(mutation.encode()))
-            }
-            _ => held(HeldKind::Quarantined, known.cloned(), row.entry.clone()),
-        }
     }
 
     fn move_to(&mut self, head: SignedHead, settled: Settled, changes: u64, rewound: Option<Rewound>) -> Accepted {
@@ -246,6 +218,23 @@ impl Reader {
             }
         }
         Ok(told)
+    }
+}
+
+/// What a verified entry says. One that does not open, or names another path than its birth had, is kept sealed under the path that
+/// its birth had. [P-15]
+pub(super) fn opened(openers: &Openers, row: StagedRow, old: Option<&HeldRow>) -> HeldRow {
+    let entry = Entry::decode(&row.entry).ok();
+    let term = entry.as_ref().map(|entry| entry.term).unwrap_or_default();
+    let mutation = entry.and_then(|entry| openers.open(&entry)?.ok());
+    let known = old.and_then(|old| old.path.as_ref());
+    let held = |kind, path, bytes| HeldRow { birth: row.birth, offset: row.offset, term, digest: row.digest, kind, path, bytes };
+    match mutation {
+        Some((mutation, bytes)) if known.is_none_or(|path| *path == mutation.path) => {
+            let kind = if mutation.operation == Operation::Delete { HeldKind::Tombstone } else { HeldKind::Value };
+            held(kind, Some(mutation.path), bytes)
+        }
+        _ => held(HeldKind::Quarantined, known.cloned(), row.entry.clone()),
     }
 }
 

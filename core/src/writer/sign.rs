@@ -18,7 +18,7 @@ use crate::entropy::Entropy;
 use crate::head::{EpochCommitment, Head, QueueState, SignedHead};
 use crate::key::NodeKey;
 use crate::mutation::{Mutation, Operation};
-use crate::seal::{Place, seal};
+use crate::seal::{Place, Sealer};
 
 /// A publish whose access is changed already.
 struct Changes {
@@ -116,7 +116,8 @@ impl Writer {
         if changes.len() > PUBLISH_ENTRIES_MAX {
             return Err(WriterError::TooMany("changes"));
         }
-        let mut paths = HashSet::new();
+        let sealer = Sealer::new(self.current(), &self.queue);
+        let mut paths = HashSet::with_capacity(changes.len());
         let mut offset = before;
         let mut entries = Vec::with_capacity(changes.len());
         for draft in changes {
@@ -124,13 +125,14 @@ impl Writer {
                 return Err(WriterError::Twice(draft.mutation.path));
             }
             offset = offset.next().ok_or(WriterError::Inconsistent("offsets are used up"))?;
-            entries.push(self.seal_change(draft, offset, now, entropy)?);
+            entries.push(self.seal_change(&sealer, draft, offset, now, entropy)?);
         }
         Ok(entries)
     }
 
     fn seal_change(
         &mut self,
+        sealer: &Sealer,
         draft: Draft,
         offset: Offset,
         now: Timestamp,
@@ -148,7 +150,7 @@ impl Writer {
         };
         let birth = prior.as_ref().map_or(birth_at(offset), |prior| prior.birth);
         let place = Place { term: self.term, offset, birth };
-        let sealed = seal(self.current(), &self.queue, place, &mutation, entropy);
+        let sealed = sealer.seal(place, &mutation, entropy);
         let entry = sealed.map_err(|source| WriterError::Seal { path: mutation.path.clone(), source })?;
         let digest = entry.digest(&self.queue);
         if let Some(prior) = &prior {

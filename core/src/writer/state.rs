@@ -35,11 +35,7 @@ impl Object for Writer {
             out.bytes(&used.secret.encode());
             out.u64(used.live);
         }
-        out.count(self.readers.len());
-        for reader in self.readers.iter() {
-            out.bytes(&reader.row.encode());
-            out.bytes(&reader.copy.encode());
-        }
+        write_readers(&self.readers, out);
         out.u8(match self.standing {
             Standing::Going => 0,
             Standing::Open => 1,
@@ -76,6 +72,44 @@ impl Object for Writer {
             writer.keys_due = Some(input.epoch()?);
         }
         Ok(writer)
+    }
+}
+
+impl Writer {
+    /// The row without its readers, who are many and seldom change. [`Writer::with_readers`] makes it whole again.
+    pub fn encode_without_readers(&self) -> Vec<u8> {
+        Self { readers: Arc::default(), ..self.clone() }.encode()
+    }
+
+    /// The readers alone.
+    pub fn encode_readers(&self) -> Vec<u8> {
+        let mut out = Encoder::new();
+        write_readers(&self.readers, &mut out);
+        out.finish()
+    }
+
+    /// This writer with readers that were encoded alone.
+    ///
+    /// # Errors
+    /// They do not decode.
+    pub fn with_readers(self, bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut input = Decoder::new(bytes);
+        let readers = Arc::new(read_readers(&mut input)?);
+        input.finish()?;
+        Ok(Self { readers, ..self })
+    }
+
+    /// Whether the other one has the very readers of this one, unchanged since it was cloned.
+    pub fn has_readers_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.readers, &other.readers)
+    }
+}
+
+fn write_readers(readers: &[Reader], out: &mut Encoder) {
+    out.count(readers.len());
+    for reader in readers {
+        out.bytes(&reader.row.encode());
+        out.bytes(&reader.copy.encode());
     }
 }
 

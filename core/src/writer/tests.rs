@@ -318,3 +318,23 @@ fn the_floor_version_of_a_merged_branch_is_signed_and_never_falls() {
     let mut writer = Writer::decode(&writer.encode()).expect("an own row");
     assert_eq!(sign(&mut writer, SignRequest::default(), 41).head.head().floor_version, version(7));
 }
+
+/// The readers of a thousand are 1.5 MB, and were written with every publish.
+#[test]
+fn a_writer_is_kept_in_two_rows_of_which_only_a_change_of_readers_changes_the_second() {
+    let mut writer = writer();
+    add(&mut writer, 0..20);
+    let before = writer.clone();
+    sign(
+        &mut writer,
+        SignRequest { changes: vec![Draft { mutation: mutation(Operation::Create, 1), prior: None }], ..SignRequest::default() },
+        9,
+    );
+    assert!(writer.has_readers_of(&before));
+    let (row, readers) = (writer.encode_without_readers(), writer.encode_readers());
+    assert!(row.len() < readers.len());
+    let whole = Writer::decode(&row).expect("a row").with_readers(&readers).expect("readers");
+    assert_eq!(whole.encode(), writer.encode());
+    remove(&mut writer, 7);
+    assert!(!writer.has_readers_of(&before));
+}

@@ -78,6 +78,12 @@ impl Owner {
 
     /// Publishes writes (`Some`) and deletes (`None`); what has no effect is left out, as an owner's outbox would.
     pub fn publish(&mut self, changes: &[(RecordPath, Option<Bytes>)], floor: Option<Offset>) -> Signed {
+        let request = self.request(changes, floor);
+        self.sign(request)
+    }
+
+    /// What [`Self::publish`] gives to the writer.
+    pub fn request(&mut self, changes: &[(RecordPath, Option<Bytes>)], floor: Option<Offset>) -> SignRequest {
         let mut drafts: Vec<Draft> = Vec::new();
         for (path, value) in changes {
             let prior = self.records.get(path).cloned();
@@ -92,7 +98,7 @@ impl Owner {
             };
         }
         let floor = floor.map(|target| self.floor_step(target));
-        self.sign(SignRequest { changes: drafts, floor, access: AccessChange::default() })
+        SignRequest { changes: drafts, floor, access: AccessChange::default() }
     }
 
     /// A faulty request: an entry of the record `of` that names `other`.

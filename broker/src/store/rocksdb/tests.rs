@@ -2,6 +2,7 @@
 
 mod branches;
 mod cost;
+mod counted;
 mod damage;
 mod formats;
 mod read_only;

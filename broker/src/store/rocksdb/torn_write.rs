@@ -15,6 +15,8 @@ const BLOCK: usize = BLOCK_BYTES as usize;
 const SECTOR: usize = 512;
 /// Zeros at the very end that may be there by chance.
 const CHANCE: usize = 8;
+/// Sequence number `u64`, and number of changes `u32`: all that a write without changes holds.
+const EMPTY_BYTES: usize = 12;
 /// First parts of writes: of one in one part, and of one in several.
 const BEGINNINGS: std::ops::RangeInclusive<u8> = 1..=2;
 
@@ -78,8 +80,17 @@ fn has_hole(log: &[u8], place: usize) -> bool {
 
 /// Whether a whole write, or the whole first part of one, is at `place` or behind it.
 fn begins_behind(log: &[u8], place: usize) -> bool {
-    let begins = |at: usize| log.get(at + HEADER_BYTES - 1).is_some_and(|kind| BEGINNINGS.contains(kind)) && whole(in_block(log, at));
+    let begins = |at: usize| {
+        let record = in_block(log, at);
+        log.get(at + HEADER_BYTES - 1).is_some_and(|kind| BEGINNINGS.contains(kind)) && whole(record) && !changes_nothing(record)
+    };
     (place..log.len()).any(begins)
+}
+
+/// Whether a whole record is a write without changes: a start that read a torn log begins the next one with such a write, before
+/// the torn log is done with.
+fn changes_nothing(record: &[u8]) -> bool {
+    record_bytes(record) == Some(HEADER_BYTES + EMPTY_BYTES) && record[HEADER_BYTES + 8..HEADER_BYTES + EMPTY_BYTES] == [0; 4]
 }
 
 /// What is left of the block that `place` is in: no record reaches over its end.
@@ -134,6 +145,21 @@ mod tests {
         let (log, _) = three();
         assert!(!torn(&zero(&log, 512, 707)));
         assert!(!torn(&zero(&log, 1024, 1536)));
+    }
+
+    /// The first start after a power cut was cut short too, before the torn log was done with.
+    #[test]
+    fn a_start_that_read_a_torn_log_and_was_cut_short_leaves_no_damage() {
+        let (log, third) = three();
+        let folder = tempfile::tempdir().expect("a folder");
+        let put = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).expect("written");
+        put("000004.log", &zero(&log, third, 2048));
+        let empty = [&7_u64.to_le_bytes()[..], &0_u32.to_le_bytes()].concat();
+        put("000009.log", &record(&empty));
+        assert!(ends_torn(folder.path()).expect("read"));
+        let one = [&7_u64.to_le_bytes()[..], &1_u32.to_le_bytes()].concat();
+        put("000009.log", &[record(&empty), record(&one)].concat());
+        assert!(!ends_torn(folder.path()).expect("read"));
     }
 
     #[test]

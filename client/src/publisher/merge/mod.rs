@@ -128,10 +128,7 @@ impl Owner {
             self.note(found, source, now, &plan, readers::named(&self.writer, &removed), readers::only(&found.opened.writer, &self.writer));
         self.state.write(|transaction| {
             let step = OwnStep(transaction);
-            for row in plan.publish.values() {
-                let sequence = step.outbox_row(&row.path)?.map(|kept| kept.sequence);
-                step.put_outbox(row, sequence)?;
-            }
+            put_beside(&step, plan.publish.values())?;
             step.put_merged(found.heads()?)?;
             finish(&step, &writer, clock, &removed, &note)
         })?;
@@ -246,9 +243,20 @@ fn rebuilt<'a>(found: &'a Found<'_>, writer: &'a Writer) -> Result<Rebuilt<'a>, 
 
 /// The outbox anew: first what the tail brings, then what waited, in its order.
 fn put_plan(step: &OwnStep<'_>, publish: &mut BTreeMap<RecordPath, Mutation>) -> Result<(), StateError> {
-    let waited: Vec<RecordPath> = step.take_outbox()?.into_iter().map(|row| row.path).collect();
+    let mut outbox = step.outbox()?;
+    let waited: Vec<RecordPath> = outbox.take_all()?.into_iter().map(|row| row.path).collect();
     let waited: Vec<Mutation> = waited.iter().filter_map(|path| publish.remove(path)).collect();
-    publish.values().chain(&waited).try_for_each(|row| step.put_outbox(row, None))
+    publish.values().chain(&waited).try_for_each(|row| outbox.put(row, None))
+}
+
+/// What the tail brings beside what waits, each in the place of what waits for the same record.
+fn put_beside<'m>(step: &OwnStep<'_>, publish: impl Iterator<Item = &'m Mutation>) -> Result<(), StateError> {
+    let mut outbox = step.outbox()?;
+    for row in publish {
+        let sequence = outbox.row(&row.path)?.map(|kept| kept.sequence);
+        outbox.put(row, sequence)?;
+    }
+    Ok(())
 }
 
 fn finish(step: &OwnStep<'_>, writer: &Writer, clock: u64, removed: &[Pseudonym], note: &MergeRow) -> Result<(), StateError> {

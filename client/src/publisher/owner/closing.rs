@@ -19,7 +19,7 @@ impl Owner {
         let signed = writer.close(&self.key, now, &mut clock::entropy()?)?;
         self.state.write(|transaction| {
             let step = OwnStep(transaction);
-            step.put_writer(&writer)?;
+            step.put_writer(&writer, Some(&self.writer))?;
             step.put_signed(&signed.head.cursor(), &Request::Publish(signed.publish()).encode())
         })?;
         self.writer = writer;
@@ -29,6 +29,11 @@ impl Owner {
     /// Whether the newest head is the closed one, and nothing goes on from it yet.
     pub(super) fn is_closed(&self) -> bool {
         !self.writer.term_is_open() && self.writer.head().is_some_and(|head| head.head().state == QueueState::Closed)
+    }
+
+    /// Whether a term was opened on a closed head, and nothing is signed in it yet.
+    pub(super) fn is_behind_closed(&self) -> bool {
+        self.writer.term_is_open() && self.writer.head().is_some_and(|head| head.head().state == QueueState::Closed)
     }
 
     /// Opens a new term on the closed head. Where somebody goes on serving the queue, its first head is signed at once: to them the
@@ -46,8 +51,7 @@ impl Owner {
     /// Signs the first head of a term that was opened on a closed head: whoever goes on serving the queue shows it as closed until then.
     /// `None` where nothing is closed. [P-13]
     pub(in super::super) fn sign_behind_closed(&mut self, now: Timestamp) -> Result<Option<Published>, SignError> {
-        let closed = self.writer.head().is_some_and(|head| head.head().state == QueueState::Closed);
-        if !closed || !self.writer.term_is_open() {
+        if !self.is_behind_closed() {
             return Ok(None);
         }
         if let Some(opening) = self.sign_opening(now)? {

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use redb::WriteTransaction;
+use tidings_core::writer::{Draft, OwnRecord};
 use tidings_core::{Mutation, ObjectReference, Operation, RecordPath, Version};
 use tidings_proto::Timestamp;
 use tidings_proto::caps::{INLINE_BYTES_MAX, OBJECT_BYTES_MAX, REFERENCE_TEXT_BYTES_MAX};
@@ -10,7 +12,7 @@ use tidings_proto::caps::{INLINE_BYTES_MAX, OBJECT_BYTES_MAX, REFERENCE_TEXT_BYT
 use super::super::error::WriteError;
 use super::super::write::{CONTENT_TYPE, Write};
 use super::Owner;
-use crate::state::{OwnStep, Row, StateError, put_rows};
+use crate::state::{LiveTables, OutboxTables, OwnStep, Row, StateError, put_rows};
 
 /// Writes that are taken all or none, and rows of the layer above that are kept with them.
 #[derive(Debug, Default)]
@@ -33,62 +35,178 @@ pub(in super::super) enum Taken {
 impl Owner {
     /// Puts the writes of each part into the outbox, all or none of a part, and conflates them with what waits for the same
     /// record. One transaction for all parts: a part that is refused leaves the others as they are. [P-3]
-    pub(in super::super) fn write_parts(
-        &mut self,
-        parts: &[Part],
-        now: Timestamp,
-    ) -> Result<Vec<Result<Vec<Taken>, WriteError>>, StateError> {
+    pub(in super::super) fn write_parts(&mut self, parts: &[Part], now: Timestamp) -> Result<Vec<Answer>, StateError> {
         let mut clock = self.clock;
-        let node = self.key.version_node();
-        let taken = self.state.write(|transaction| {
+        let answers = self.state.write(|transaction| {
             let step = OwnStep(transaction);
-            let mut answers = Vec::with_capacity(parts.len());
-            for part in parts {
-                if let Some(refused) = refusal(&step, part)? {
-                    answers.push(Err(refused));
-                    continue;
-                }
-                let mut taken = Vec::with_capacity(part.writes.len());
-                for write in &part.writes {
-                    let version = Version::after(Version { clock, ..Version::ZERO }, now, node);
-                    clock = version.clock;
-                    taken.push(take(&step, write, version)?);
-                }
-                put_rows(transaction, &part.rows)?;
-                answers.push(Ok(taken));
-            }
-            step.put_clock(clock)?;
+            let mut intake = Intake::to_outbox(&step)?;
+            let answers = intake.take_all(parts, &mut clock, now, self.key.version_node())?;
+            drop(intake);
+            put_beside(transaction, &step, parts, &answers, clock)?;
             Ok::<_, StateError>(answers)
         })?;
         self.clock = clock;
-        Ok(taken)
+        Ok(answers)
     }
 }
 
-/// Why these writes cannot be taken as they stand, looked at before anything of them is changed.
-fn refusal(step: &OwnStep<'_>, part: &Part) -> Result<Option<WriteError>, StateError> {
-    let mut exists: HashMap<&RecordPath, bool> = HashMap::new();
-    for write in &part.writes {
-        if !part.reserved && write.path().is_reserved() {
-            return Ok(Some(WriteError::Reserved(write.path().clone())));
-        }
-        if let Err(error) = check(write) {
-            return Ok(Some(error));
-        }
-        let path = write.path();
-        let deletes = matches!(write, Write::Delete { .. });
-        if deletes {
-            let there = match exists.get(path) {
-                Some(there) => *there,
-                None => Known::of(step, path)?.exists(),
-            };
-            if !there {
-                return Ok(Some(WriteError::NotFound(path.clone())));
+/// What became of the writes of one part, or why none of them was taken.
+pub(in super::super) type Answer = Result<Vec<Taken>, WriteError>;
+
+/// The rows of the parts that were taken, and the clock.
+pub(super) fn put_beside(
+    transaction: &WriteTransaction,
+    step: &OwnStep<'_>,
+    parts: &[Part],
+    answers: &[Answer],
+    clock: u64,
+) -> Result<(), StateError> {
+    let taken = parts.iter().zip(answers).filter(|(_, answer)| answer.is_ok());
+    taken.into_iter().try_for_each(|(part, _)| put_rows(transaction, &part.rows))?;
+    step.put_clock(clock)
+}
+
+/// Takes writes one after the other, each against what is signed and what waits.
+pub(super) struct Intake<'t> {
+    live: LiveTables<'t>,
+    waiting: Waiting<'t>,
+}
+
+/// Where writes wait.
+enum Waiting<'t> {
+    /// In the outbox.
+    Outbox(OutboxTables<'t>),
+    /// In memory, until the end of this very transaction. The outbox is empty.
+    Fresh(Fresh),
+}
+
+/// Mutations in their order, each with the record that lives, at most one of a path.
+#[derive(Default)]
+struct Fresh {
+    rows: Vec<Option<Draft>>,
+    places: HashMap<RecordPath, usize>,
+}
+
+impl Fresh {
+    fn waits(&self, path: &RecordPath) -> Option<(u64, Operation)> {
+        let at = *self.places.get(path)?;
+        Some((at as u64, self.rows[at].as_ref()?.mutation.operation))
+    }
+
+    fn put(&mut self, mutation: Mutation, prior: Option<OwnRecord>, at: Option<u64>) {
+        let place = at.and_then(|at| self.rows.get_mut(usize::try_from(at).ok()?));
+        match place {
+            Some(row) => *row = Some(Draft { mutation, prior }),
+            None => {
+                self.places.insert(mutation.path.clone(), self.rows.len());
+                self.rows.push(Some(Draft { mutation, prior }));
             }
         }
-        exists.insert(path, !deletes);
     }
-    Ok(None)
+
+    fn remove(&mut self, path: &RecordPath) {
+        if let Some(at) = self.places.remove(path) {
+            self.rows[at] = None;
+        }
+    }
+}
+
+impl<'t> Intake<'t> {
+    fn to_outbox(step: &'t OwnStep<'_>) -> Result<Self, StateError> {
+        Ok(Self { live: step.live()?, waiting: Waiting::Outbox(step.outbox()?) })
+    }
+
+    /// For writes that are signed in the same transaction. `None` if others wait in front of them.
+    pub(super) fn to_sign(step: &'t OwnStep<'_>) -> Result<Option<Self>, StateError> {
+        if !step.outbox()?.is_empty()? {
+            return Ok(None);
+        }
+        Ok(Some(Self { live: step.live()?, waiting: Waiting::Fresh(Fresh::default()) }))
+    }
+
+    pub(super) fn take_all(&mut self, parts: &[Part], clock: &mut u64, now: Timestamp, node: [u8; 16]) -> Result<Vec<Answer>, StateError> {
+        let mut answers = Vec::with_capacity(parts.len());
+        for part in parts {
+            if let Some(refused) = self.refusal(part)? {
+                answers.push(Err(refused));
+                continue;
+            }
+            let mut taken = Vec::with_capacity(part.writes.len());
+            for write in &part.writes {
+                let version = Version::after(Version { clock: *clock, ..Version::ZERO }, now, node);
+                *clock = version.clock;
+                taken.push(self.take(write, version)?);
+            }
+            answers.push(Ok(taken));
+        }
+        Ok(answers)
+    }
+
+    /// What waits in memory, in its order.
+    pub(super) fn into_drafts(self) -> Vec<Draft> {
+        match self.waiting {
+            Waiting::Outbox(_) => Vec::new(),
+            Waiting::Fresh(fresh) => fresh.rows.into_iter().flatten().collect(),
+        }
+    }
+
+    /// Why these writes cannot be taken as they stand, looked at before anything of them is changed.
+    fn refusal(&self, part: &Part) -> Result<Option<WriteError>, StateError> {
+        let mut exists: HashMap<&RecordPath, bool> = HashMap::new();
+        // Of one write there is nothing before it to remember.
+        let one = part.writes.len() == 1;
+        for write in &part.writes {
+            if !part.reserved && write.path().is_reserved() {
+                return Ok(Some(WriteError::Reserved(write.path().clone())));
+            }
+            if let Err(error) = check(write) {
+                return Ok(Some(error));
+            }
+            let path = write.path();
+            let deletes = matches!(write, Write::Delete { .. });
+            if deletes {
+                let there = match exists.get(path) {
+                    Some(there) => *there,
+                    None => self.known(path)?.exists(),
+                };
+                if !there {
+                    return Ok(Some(WriteError::NotFound(path.clone())));
+                }
+            }
+            if !one {
+                exists.insert(path, !deletes);
+            }
+        }
+        Ok(None)
+    }
+
+    /// One write, not refused, against what is signed and what waits.
+    fn take(&mut self, write: &Write, version: Version) -> Result<Taken, StateError> {
+        let path = write.path();
+        let known = self.known(path)?;
+        let signed = known.is_signed();
+        if matches!(write, Write::Delete { .. }) && !signed {
+            match &mut self.waiting {
+                Waiting::Outbox(outbox) => outbox.remove(path)?,
+                Waiting::Fresh(fresh) => fresh.remove(path),
+            }
+            return Ok(Taken::Undone(path.clone()));
+        }
+        let (mutation, at) = (mutation(write, version, signed), known.waits.map(|(at, _)| at));
+        match &mut self.waiting {
+            Waiting::Outbox(outbox) => outbox.put(&mutation, at)?,
+            Waiting::Fresh(fresh) => fresh.put(mutation, known.record, at),
+        }
+        Ok(Taken::Waits(path.clone()))
+    }
+
+    fn known(&self, path: &RecordPath) -> Result<Known, StateError> {
+        let waits = match &self.waiting {
+            Waiting::Outbox(outbox) => outbox.row(path)?.map(|row| (row.sequence, row.mutation.operation)),
+            Waiting::Fresh(fresh) => fresh.waits(path),
+        };
+        Ok(Known { record: self.live.record(path)?, waits })
+    }
 }
 
 fn check(write: &Write) -> Result<(), WriteError> {
@@ -111,34 +229,28 @@ fn check(write: &Write) -> Result<(), WriteError> {
 
 /// What is known of a record before a write.
 struct Known {
-    /// Its live entry is a value.
-    signed: bool,
-    /// Place in the outbox and operation of what waits.
+    /// Its live entry, a tombstone included.
+    record: Option<OwnRecord>,
+    /// Place among what waits, and operation.
     waits: Option<(u64, Operation)>,
 }
 
 impl Known {
-    fn of(step: &OwnStep<'_>, path: &RecordPath) -> Result<Self, StateError> {
-        let signed = step.record(path)?.is_some_and(|record| !record.tombstone);
-        let waits = step.outbox_row(path)?.map(|row| (row.sequence, row.mutation.operation));
-        Ok(Self { signed, waits })
+    /// Its live entry is a value.
+    fn is_signed(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| !record.tombstone)
     }
 
     fn exists(&self) -> bool {
-        self.waits.map_or(self.signed, |(_, operation)| operation != Operation::Delete)
+        self.waits.map_or(self.is_signed(), |(_, operation)| operation != Operation::Delete)
     }
 }
 
-/// One write, not refused, against what is signed and what waits.
-fn take(step: &OwnStep<'_>, write: &Write, version: Version) -> Result<Taken, StateError> {
-    let path = write.path().clone();
-    let known = Known::of(step, &path)?;
-    if matches!(write, Write::Delete { .. }) && !known.signed {
-        step.remove_outbox(&path)?;
-        return Ok(Taken::Undone(path));
-    }
-    step.put_outbox(&mutation(write, version, known.signed), known.waits.map(|(sequence, _)| sequence))?;
-    Ok(Taken::Waits(path))
+/// At least as many bytes as the mutation has encoded.
+pub(super) fn size(mutation: &Mutation) -> usize {
+    let headers: usize = mutation.headers.iter().map(|(name, value)| 16 + name.len() + value.len()).sum();
+    let object = mutation.object.as_ref().map_or(0, |object| 256 + object.name.len() + object.content_type.len());
+    128 + mutation.path.as_str().len() + mutation.inline.as_ref().map_or(0, Bytes::len) + headers + object
 }
 
 fn mutation(write: &Write, version: Version, signed: bool) -> Mutation {

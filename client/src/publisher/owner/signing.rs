@@ -3,15 +3,16 @@
 use std::collections::HashSet;
 
 use tidings_core::writer::{AccessChange, Draft, FloorStep, SignRequest, Signed, Writer, WriterError};
-use tidings_core::{Mutation, RecordPath};
+use tidings_core::{Entropy, Mutation, RecordPath};
 use tidings_proto::frames::{Limits, Request};
 use tidings_proto::{ContentHash, Pseudonym, Timestamp};
 
 use super::super::floor::Due;
 use super::super::room::Room;
+use super::outbox::{Answer, Intake, Part, put_beside, size};
 use super::{Owner, Published, SignError};
 use crate::clock;
-use crate::state::{OwnStep, SealedView, StateError};
+use crate::state::{OwnStep, OwnView, SealedView, StateError};
 
 /// Epochs that may have live entries before the oldest ones are emptied: sixteen of the head's 64 places stay free. [P-17]
 const EPOCHS_KEPT: usize = 48;
@@ -52,6 +53,12 @@ impl Owner {
             return Ok(Some(published));
         }
         self.sign_what_fits(limits, || Access::Same, now)
+    }
+
+    /// Whether [`Owner::sign`] may find something. It looks at a snapshot, which costs less than a step that changes nothing.
+    pub(in super::super) fn has_to_sign(&self) -> Result<bool, StateError> {
+        let due = self.renewing || self.writer.keys_are_due() || self.writer.crowded_through(EPOCHS_KEPT).is_some();
+        if due { Ok(true) } else { self.state.read(|transaction| OwnView(transaction).may_have_to_sign()) }
     }
 
     /// Signs records of the oldest epochs again, as many as one publish takes, so that a new epoch finds a place. [P-17]
@@ -130,31 +137,61 @@ impl Owner {
             if content.is_nothing() && matches!(access, Access::Same | Access::Empty) {
                 return Err(SignAbort::Nothing);
             }
-            let Content { drafts, waiting, floor } = content;
-            let purged = floor.as_ref().map(|floor| floor.purged.clone()).unwrap_or_default();
-            let signed = match access {
-                Access::Renew(whom) => writer.renew(&self.key, &whom, &self.locator, now, &mut entropy)?,
-                Access::Change(access) => {
-                    writer.sign(&self.key, SignRequest { changes: drafts.clone(), floor, access }, now, &mut entropy)?
-                }
-                Access::Same | Access::Empty => {
-                    writer.sign(&self.key, SignRequest { changes: drafts.clone(), floor, ..SignRequest::default() }, now, &mut entropy)?
-                }
-            };
-            for ended in purged.iter().filter(|record| signed.ended.contains(&record.birth)) {
-                step.end_record(ended)?;
-            }
-            for ((record, sealed), draft) in signed.entries.iter().zip(&drafts) {
-                step.put_record(record, draft.prior.as_ref(), &draft.mutation, sealed)?;
-            }
-            let paths: Vec<RecordPath> = drafts.into_iter().take(waiting).map(|draft| draft.mutation.path).collect();
-            paths.iter().try_for_each(|path| step.remove_outbox(path))?;
-            step.put_attachments(&signed.attachments, &unnamed(&self.writer, &writer, &signed))?;
-            step.put_writer(&writer)?;
-            step.put_signed(&signed.head.cursor(), &Request::Publish(signed.publish()).encode())?;
+            let (signed, published) = self.seal_and_keep(&step, &mut writer, content, access, now, &mut entropy)?;
+            let mut outbox = step.outbox()?;
+            published.paths.iter().try_for_each(|path| outbox.remove(path))?;
+            drop(outbox);
             beside(&step, &signed)?;
-            Ok(Published { number: signed.head.rank().number, paths })
+            Ok(published)
         });
+        self.signed(writer, done)
+    }
+
+    /// Takes writes and signs them in one transaction, as many as one publish takes; the others wait in the outbox. What became of each
+    /// part, and what was signed. `None` if something else has to be signed before: then nothing was taken. [P-3]
+    pub(in super::super) fn write_and_sign(
+        &mut self,
+        parts: &[Part],
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Result<Option<(Vec<Answer>, Option<Published>)>, SignError> {
+        if self.failed || self.renewing || self.writer.keys_are_due() || self.is_behind_closed() {
+            return Ok(None);
+        }
+        let (mut entropy, mut writer, mut clock) = (clock::entropy()?, self.writer.clone(), self.clock);
+        let mut answers = Vec::new();
+        let done = self.state.write(|transaction| {
+            let step = OwnStep(transaction);
+            let Some(mut intake) = Intake::to_sign(&step)? else { return Err(SignAbort::Nothing) };
+            answers = intake.take_all(parts, &mut clock, now, self.key.version_node())?;
+            let (mut room, mut drafts) = (Room::new(limits), intake.into_drafts());
+            let fitting = drafts.iter().take_while(|draft| room.take(size(&draft.mutation))).count();
+            let later = drafts.split_off(fitting);
+            let mut outbox = step.outbox()?;
+            later.iter().try_for_each(|draft| outbox.put(&draft.mutation, None))?;
+            drop(outbox);
+            put_beside(transaction, &step, parts, &answers, clock)?;
+            let content = self.content_with(&step, drafts, &mut room, false, now)?;
+            if content.is_nothing() {
+                return Ok(None);
+            }
+            let (_, published) = self.seal_and_keep(&step, &mut writer, content, Access::Same, now, &mut entropy)?;
+            Ok(Some(published))
+        });
+        let published = match done {
+            // Its writes were refused, or undid each other.
+            Ok(None) => None,
+            Ok(Some(published)) => self.signed(writer, Ok(published))?,
+            Err(SignAbort::Nothing) => return Ok(None),
+            // Sealed entries are larger than estimated: the outbox is taken from in smaller pieces.
+            Err(SignAbort::Error(SignError::Writer(WriterError::TooMany(_)))) => return Ok(None),
+            Err(error) => return self.signed(writer, Err(error)).map(|_| None),
+        };
+        self.clock = clock;
+        Ok(Some((answers, published)))
+    }
+
+    fn signed(&mut self, writer: Writer, done: Result<Published, SignAbort>) -> Result<Option<Published>, SignError> {
         match done {
             Ok(published) => {
                 self.writer = writer;
@@ -169,19 +206,65 @@ impl Owner {
         }
     }
 
+    /// Signs one publish and keeps what lives, what is sent and where the writer stands.
+    fn seal_and_keep(
+        &self,
+        step: &OwnStep<'_>,
+        writer: &mut Writer,
+        Content { drafts, waiting, floor }: Content,
+        access: Access,
+        now: Timestamp,
+        entropy: &mut Entropy,
+    ) -> Result<(Signed, Published), SignAbort> {
+        let purged = floor.as_ref().map(|floor| floor.purged.clone()).unwrap_or_default();
+        let request = |access| SignRequest { changes: drafts.clone(), floor, access };
+        let signed = match access {
+            Access::Renew(whom) => writer.renew(&self.key, &whom, &self.locator, now, entropy)?,
+            Access::Change(access) => writer.sign(&self.key, request(access), now, entropy)?,
+            Access::Same | Access::Empty => writer.sign(&self.key, request(AccessChange::default()), now, entropy)?,
+        };
+        let mut live = step.live()?;
+        for ended in purged.iter().filter(|record| signed.ended.contains(&record.birth)) {
+            live.end(ended)?;
+        }
+        for ((record, sealed), draft) in signed.entries.iter().zip(&drafts) {
+            live.put(record, draft.prior.as_ref(), &draft.mutation, sealed)?;
+        }
+        drop(live);
+        step.put_attachments(&signed.attachments, &unnamed(&self.writer, writer, &signed))?;
+        step.put_writer(writer, Some(&self.writer))?;
+        step.put_signed(&signed.head.cursor(), &Request::Publish(signed.publish()).encode())?;
+        let paths = drafts.into_iter().take(waiting).map(|draft| draft.mutation.path).collect();
+        let number = signed.head.rank().number;
+        Ok((signed, Published { number, paths }))
+    }
+
     /// What waits, as far as there is room; the raise of the floor; and beside it what is to be signed again.
     fn content(&self, step: &OwnStep<'_>, room: &Room, accompanied: bool, now: Timestamp) -> Result<Content, StateError> {
         let mut room = room.clone();
-        let waiting = step.outbox(|_, bytes| room.take(bytes))?;
-        let floor =
-            self.floor.step(step, &self.writer, Due { accompanied: accompanied || !waiting.is_empty(), compared: self.compared }, now)?;
+        let waiting = step.outbox()?.first(|bytes| room.take(bytes))?;
+        let live = step.live()?;
+        let draft = |mutation: Mutation| Ok(Draft { prior: live.record(&mutation.path)?, mutation });
+        let drafts = waiting.into_iter().map(draft).collect::<Result<Vec<_>, StateError>>()?;
+        drop(live);
+        self.content_with(step, drafts, &mut room, accompanied, now)
+    }
+
+    /// The same with what waits already read.
+    fn content_with(
+        &self,
+        step: &OwnStep<'_>,
+        mut drafts: Vec<Draft>,
+        room: &mut Room,
+        accompanied: bool,
+        now: Timestamp,
+    ) -> Result<Content, StateError> {
+        let due = Due { accompanied: accompanied || !drafts.is_empty(), compared: self.compared };
+        let floor = self.floor.step(step, &self.writer, due, now)?;
         let purged = floor.iter().flat_map(|floor| &floor.purged).map(|record| record.path.clone());
-        let done: HashSet<RecordPath> = waiting.iter().map(|mutation| mutation.path.clone()).chain(purged).collect();
-        let again = self.again(step, &done, &mut room)?;
-        let first = |mutation: Mutation| Ok(Draft { prior: step.record(&mutation.path)?, mutation });
-        let mut drafts = waiting.into_iter().map(first).collect::<Result<Vec<_>, StateError>>()?;
+        let done: HashSet<RecordPath> = drafts.iter().map(|draft| draft.mutation.path.clone()).chain(purged).collect();
         let waiting = drafts.len();
-        drafts.extend(again);
+        drafts.extend(self.again(step, &done, room)?);
         Ok(Content { drafts, waiting, floor })
     }
 

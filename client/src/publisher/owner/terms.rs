@@ -82,7 +82,7 @@ impl Owner {
 /// A writer whose next head opens a term, and that its name is a known one.
 pub(in super::super) fn put_term(step: &OwnStep<'_>, writer: &Writer) -> Result<(), StateError> {
     know(step, writer.writer())?;
-    step.put_writer(writer)
+    step.put_writer(writer, None)
 }
 
 fn know(step: &OwnStep<'_>, writer: WriterId) -> Result<(), StateError> {

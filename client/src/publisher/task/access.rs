@@ -37,7 +37,6 @@ impl Task {
         let now = clock::now();
         let (text, number) = self.step(move |owner| owner.grant(card, name, addresses, now)).await??;
         self.due = true;
-        self.refresh().await;
         self.hurry();
         let unreceipted = self.watched.waiting.borrow().unreceipted > 0;
         Ok((text, unreceipted.then(|| self.tickets.waits_for(number))))
@@ -49,7 +48,6 @@ impl Task {
         let change = published.last().map(|published| published.number).unwrap_or_default();
         self.signed(&published);
         self.due = true;
-        self.refresh().await;
         self.hurry();
         Ok(self.tickets.waits_for(change))
     }

@@ -194,7 +194,6 @@ impl Task {
         self.lines.begin_anew();
         self.archive.begin_anew(false);
         self.tickets.forget_signed();
-        self.refresh().await;
         Ok(Ok(()))
     }
 
@@ -269,6 +268,8 @@ impl Task {
         self.comparing.until = Instant::now() + self.config.compare_wait;
         self.lines.ways_mut().iter_mut().filter(|way| names.contains(&way.address.to_string())).for_each(|way| way.compared = false);
         self.due = true;
+        // Whoever asks after this was answered must not be told of the conflict that it ended.
+        self.tell_compared();
         Ok(TakenOver { confirmed })
     }
 }

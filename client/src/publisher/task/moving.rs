@@ -92,7 +92,6 @@ impl Task {
                     Ok(()) => self.moving_goes_on(Stage::Filling),
                     Err(error) => self.end_moving(|_| Err(error.into())),
                 }
-                self.refresh().await;
             }
             Stage::Filling if self.comparing.is_open() && self.is_filled() => self.close_for_leaving().await?,
             Stage::Closing(number) => self.drop_informed(number, late).await?,
@@ -130,7 +129,6 @@ impl Task {
             Ok(number) => self.moving_goes_on(Stage::Closing(number)),
             Err(error) => self.end_moving(|_| Err(error.into())),
         }
-        self.refresh().await;
         Ok(())
     }
 
@@ -151,7 +149,6 @@ impl Task {
             Ok(()) => self.end_moving(Ok),
             Err(error) => self.end_moving(|_| Err(error.into())),
         }
-        self.refresh().await;
         self.due = true;
         Ok(())
     }

@@ -2,11 +2,12 @@
 
 use tidings_core::Receipt;
 use tidings_proto::{HeadNumber, Reply};
+use tokio::time::Instant;
 
 use super::super::lines::{Line, Up};
 use super::super::owner::Owner;
 use super::super::session::{Answer, Unfit};
-use super::{Ask, Task};
+use super::{Ask, RECEIPTS_KEPT_WITHIN, Task};
 use crate::ConnectionError;
 use crate::state::StateError;
 
@@ -34,7 +35,7 @@ impl Task {
         self.list_states();
         if let Some((receipt, done)) = receipt {
             self.tickets.receipted(&receipt, done);
-            self.refresh().await;
+            self.keep_receipts_at.get_or_insert_with(|| Instant::now() + RECEIPTS_KEPT_WITHIN);
         }
         self.due = true;
         let lost = unfit.is_some();

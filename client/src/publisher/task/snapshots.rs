@@ -71,7 +71,6 @@ impl Task {
         let (published, result) = self.step(move |owner| if alone { sign_all(owner) } else { made_whole(owner) }).await?;
         if !published.is_empty() {
             self.signed(&published);
-            self.refresh().await;
             self.due = true;
         }
         Ok(result?)
@@ -92,7 +91,6 @@ impl Task {
     pub(super) async fn sign_alone(&mut self) -> Result<(), StateError> {
         let (published, result) = self.step(sign_all).await?;
         self.signed(&published);
-        self.refresh().await;
         self.settle(result)
     }
 }

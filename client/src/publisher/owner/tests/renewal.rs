@@ -67,3 +67,33 @@ fn a_renewal_goes_on_where_it_ended() {
     owner.make_whole(at(1)).expect("signed");
     assert_is_what_the_head_signs(&snapshot(&owner));
 }
+
+/// Format 3 kept values and epochs in tables of their own, and sealed entries without their paths.
+#[test]
+fn a_state_of_format_3_opens_with_all_that_it_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("state.redb");
+    let state = State::open(&file).expect("created");
+    let mut owner = open(state.clone());
+    grant(&mut owner);
+    let many: Vec<Write> = (0..3_000).map(|number| put(&format!("/many/{number}"), "1")).collect();
+    many.chunks(1_000).for_each(|some| {
+        written(&mut owner, some);
+        sign(&mut owner, 0);
+    });
+    written(&mut owner, &[delete("/many/7"), put("/many/8", "2")]);
+    sign(&mut owner, 0);
+    let (before, live) = (snapshot(&owner).head().rank(), owner.writer.live_count());
+    drop(owner);
+    state.unjoin();
+    drop(state);
+
+    let mut owner = open(State::open(&file).expect("migrated"));
+    assert_is_what_the_head_signs(&snapshot(&owner));
+    assert_eq!((snapshot(&owner).head().rank(), owner.writer.live_count()), (before, live));
+    let value = owner.state.read(|transaction| OwnView(transaction).record(&path("/many/8"))).expect("read").expect("there").1;
+    assert_eq!(value.inline.as_deref(), Some(&b"2"[..]));
+    written(&mut owner, &[put("/many/9", "3")]);
+    sign(&mut owner, 0);
+    assert_is_what_the_head_signs(&snapshot(&owner));
+}
