@@ -128,9 +128,7 @@ pub fn open(secret: &EpochSecret, queue: &QueueId, entry: &Entry) -> Result<Muta
 
 fn plaintext(cipher: &XChaCha20Poly1305, queue: &QueueId, entry: &Entry) -> Result<Zeroizing<Vec<u8>>, OpenError> {
     let mut plaintext = Zeroizing::new(entry.ciphertext.to_vec());
-    cipher
-        .decrypt_in_place(&entry.nonce.into(), &entry.associated_data(queue), &mut *plaintext)
-        .map_err(|_| OpenError::Unauthentic)?;
+    cipher.decrypt_in_place(&entry.nonce.into(), &entry.associated_data(queue), &mut *plaintext).map_err(|_| OpenError::Unauthentic)?;
     Ok(plaintext)
 }
 
