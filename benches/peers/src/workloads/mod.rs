@@ -85,7 +85,7 @@ pub(crate) async fn measure(name: &str, bed: &mut Bed) -> Result<Sheet> {
 
 /// Those that first fill a server for long are taken once; they read several times within it.
 fn rounds(name: &str, plan: &Plan) -> usize {
-    if matches!(name, "idle" | "growth" | "restart") { 1 } else { plan.rounds }
+    if matches!(name, "conflated" | "idle" | "growth" | "restart") { 1 } else { plan.rounds }
 }
 
 /// What a line of `tidings bench` says, with the cost of the broker from the meter.
