@@ -75,7 +75,7 @@ pub(super) struct Intake<'t> {
 /// Where writes wait.
 enum Waiting<'t> {
     /// In the outbox.
-    Outbox(OutboxTables<'t>),
+    Outbox(Box<OutboxTables<'t>>),
     /// In memory, until the end of this very transaction. The outbox is empty.
     Fresh(Fresh),
 }
@@ -113,7 +113,7 @@ impl Fresh {
 
 impl<'t> Intake<'t> {
     fn to_outbox(step: &'t OwnStep<'_>) -> Result<Self, StateError> {
-        Ok(Self { live: step.live()?, waiting: Waiting::Outbox(step.outbox()?) })
+        Ok(Self { live: step.live()?, waiting: Waiting::Outbox(Box::new(step.outbox()?)) })
     }
 
     /// For writes that are signed in the same transaction. `None` if others wait in front of them.

@@ -154,7 +154,7 @@ impl Owner {
         parts: &[Part],
         limits: &Limits,
         now: Timestamp,
-    ) -> Result<Option<(Vec<Answer>, Option<Published>)>, SignError> {
+    ) -> Result<Option<TakenAndSigned>, SignError> {
         if self.failed || self.renewing || self.writer.keys_are_due() || self.is_behind_closed() {
             return Ok(None);
         }
@@ -278,6 +278,9 @@ impl Owner {
         Ok(again.into_iter().map(|(record, mutation)| Draft { mutation, prior: Some(record) }).collect())
     }
 }
+
+/// What became of each part that was written, and what was signed of it.
+type TakenAndSigned = (Vec<Answer>, Option<Published>);
 
 /// What goes into one publish.
 #[derive(Default)]
