@@ -319,7 +319,7 @@ fn the_floor_version_of_a_merged_branch_is_signed_and_never_falls() {
     assert_eq!(sign(&mut writer, SignRequest::default(), 41).head.head().floor_version, version(7));
 }
 
-/// The readers of a thousand are 1.5 MB, and were written with every publish.
+/// Readers are many and long, and were all written again with every publish.
 #[test]
 fn a_writer_is_kept_in_two_rows_of_which_only_a_change_of_readers_changes_the_second() {
     let mut writer = writer();
@@ -332,6 +332,8 @@ fn a_writer_is_kept_in_two_rows_of_which_only_a_change_of_readers_changes_the_se
     );
     assert!(writer.has_readers_of(&before));
     let (row, readers) = (writer.encode_without_readers(), writer.encode_readers());
+    // A kilobyte and more for each.
+    assert!(readers.len() / writer.readers().len() > 1_024, "{}", readers.len() / writer.readers().len());
     assert!(row.len() < readers.len());
     let whole = Writer::decode(&row).expect("a row").with_readers(&readers).expect("readers");
     assert_eq!(whole.encode(), writer.encode());

@@ -195,6 +195,8 @@ impl Owner {
         match done {
             Ok(published) => {
                 self.writer = writer;
+                // That step took the receipts before it along.
+                self.receipts_unkept = false;
                 self.term_began()?;
                 Ok(Some(published))
             }
