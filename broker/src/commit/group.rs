@@ -149,7 +149,13 @@ impl Group {
     fn write(&mut self, store: &dyn Store) {
         while !self.appends.is_empty() {
             let Err(error) = store.append(&self.appends) else { return };
-            tracing::error!(%error, publishes = self.appends.len(), "publishes were not stored");
+            // That nothing is written is told once, by who watches the store's condition, and not again for every refused publish.
+            match error {
+                StoreError::Full(_) | StoreError::Poisoned => {
+                    tracing::debug!(%error, publishes = self.appends.len(), "publishes were not stored")
+                }
+                _ => tracing::error!(%error, publishes = self.appends.len(), "publishes were not stored"),
+            }
             match culprit(&error).filter(|queue| self.appends.iter().any(|append| append.queue == *queue)) {
                 Some(queue) => self.give_up(queue, refusal_at(store, queue, &error)),
                 None => self.give_up_all(&error),
