@@ -127,6 +127,7 @@ impl Following {
                     break;
                 }
             }
+            tables.keep_staged()?;
             // A lost pulse makes a later one of the same promise due earlier; a lost first one would be a promise forgotten. [P-16]
             durable |= outcome.accepted.is_some() || outcome.end.is_some() || (reader.is_promised() && !promised);
             let settled = outcome.accepted.is_some() && tables.pending(Some, 1)?.is_empty();

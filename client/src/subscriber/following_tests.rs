@@ -8,9 +8,9 @@ use tidings_core::reader::{ChangeKind, HeldKind, HeldRow, ReaderStore};
 use tidings_core::{Invitation, NodeKey};
 use tidings_proto::{Birth, QueueId, Timestamp};
 
-use super::{ChangeId, Subscriber};
 use super::following::{End, Following, Listening, Outcome};
 use super::handout::HandOut;
+use super::{ChangeId, Subscriber};
 use crate::state::{FollowTables, FollowView, State, StateError};
 use paper::{Owner, PaperBroker, Session, path};
 
