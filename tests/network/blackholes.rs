@@ -43,6 +43,14 @@ pub(crate) async fn resume(lab: &Lab, away: Away, quiet: Duration, time: Duratio
     Resumed { receipt, delivery, initials }
 }
 
+/// Something is written in the second in which the last word came. QUIC alone would ask again a quarter of a minute later.
+#[test]
+fn what_is_written_as_the_path_goes_away_does_not_wait_for_as_long_as_that_was_away() {
+    let lab = Lab::start(13);
+    let resumed = run(resume(&lab, Away::Both, Duration::from_millis(10), Duration::from_millis(14_500), 6 * SLACK));
+    assert!(resumed.receipt < SLACK && resumed.delivery < SLACK && resumed.initials > 0, "{resumed:?}");
+}
+
 /// Both directions longer than either end keeps a silent connection, and each direction alone.
 #[test]
 fn after_a_path_was_away_both_sides_go_on_at_once() {

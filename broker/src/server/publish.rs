@@ -2,7 +2,8 @@
 //!
 //! A check hashes up to 4 MiB and verifies a signature: from fifty microseconds to some milliseconds, long enough to hold up
 //! the packets of everybody else. So all publishes that wait on a stream are checked together on a thread that may block,
-//! one such batch for each stream at a time: their order is that of the heads.
+//! one such batch for each stream at a time: their order is that of the heads. A small publish that waits alone is checked in place:
+//! to wake that thread and be woken by it costs more than the check.
 
 use std::collections::VecDeque;
 use std::future::{Future, pending};
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tidings_core::{Cursor, DecodeError, Object, QueueDescriptor, SignedHead};
 use tidings_proto::caps::FRAME_BYTES_MAX;
-use tidings_proto::frames::{Open, Readers};
+use tidings_proto::frames::{Open, Publish, Readers};
 use tidings_proto::{QueueId, Refusal, RefusalCode, Reply, Request};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
@@ -34,6 +35,9 @@ enum Answer {
     /// What a queue holds.
     Parts(Parts),
 }
+
+/// The largest publish that is checked in place, bytes: its signature costs more than hashing it.
+const CHECKED_IN_PLACE_MAX: usize = 16 * 1024;
 
 type Batch = Pin<Box<dyn Future<Output = Vec<Option<Answer>>> + Send>>;
 
@@ -158,7 +162,7 @@ async fn submit(
 ) -> Vec<Option<Answer>> {
     let admitted = shared.admit(descriptor.signing_key).await;
     let queue = descriptor.id();
-    let count = batch.len();
+    let (count, is_brief) = (batch.len(), is_brief(&batch));
     let broker = shared.clone();
     let judge = move || {
         // A check that panicked took its transfer with it.
@@ -166,7 +170,8 @@ async fn submit(
         let (incoming, told) = &mut *incoming;
         batch.into_iter().map(|job| judge(&broker, &descriptor, &admitted, (&mut *incoming, &mut *told), job)).collect::<Vec<_>>()
     };
-    let Ok(judged) = tokio::task::spawn_blocking(judge).await else {
+    let judged = if is_brief { Ok(judge()) } else { tokio::task::spawn_blocking(judge).await };
+    let Ok(judged) = judged else {
         let refusal = Refusal::new(RefusalCode::Unavailable, "the check did not end; nothing changed");
         return (0..count).map(|_| Some(refuse(refusal.clone()))).collect();
     };
@@ -181,6 +186,14 @@ async fn submit(
         });
     }
     answers
+}
+
+fn is_brief(batch: &[Job]) -> bool {
+    let bytes = |publish: &Publish| {
+        let parts = publish.entries.iter().chain(&publish.attachments).chain(&publish.access_put);
+        parts.map(Bytes::len).sum::<usize>()
+    };
+    matches!(batch, [Job::Publish(publish, _)] if bytes(publish) <= CHECKED_IN_PLACE_MAX)
 }
 
 fn judge(

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidings_core::{Card, QueueDescriptor};
+use tidings_proto::frames::Limits;
 use tidings_proto::{BrokerAddress, Pseudonym, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -268,6 +269,16 @@ impl Task {
         }
     }
 
+    /// Within which limits may be signed beside the session `up`, which is taken out; `None` if something else is due first.
+    fn limits_to_sign(&self, up: &Up) -> Option<Limits> {
+        self.may_go_on().then(|| self.lines.limits_with(up.session.limits))
+    }
+
+    /// Nothing has to be done before what waits is signed.
+    fn may_go_on(&self) -> bool {
+        self.comparing.is_open() && !self.snapshots.are_awaited() && self.moving.is_none() && self.deferred.is_empty()
+    }
+
     async fn line_event(&mut self, at: usize, event: LineEvent) -> Result<(), StateError> {
         match event {
             LineEvent::Retry => self.dial(at),
@@ -344,7 +355,7 @@ async fn receipts_are_due(at: Option<Instant>) {
 type Sent = (Vec<(usize, Box<Up>)>, Vec<Published>, Result<(), SignError>);
 
 /// Sends what is signed to every broker, then signs (if it may, within these limits) and sends what waits, until no broker takes more.
-fn publish(owner: &mut Owner, mut ups: Vec<(usize, Box<Up>)>, signing: Option<tidings_proto::frames::Limits>, now: Timestamp) -> Sent {
+fn publish(owner: &mut Owner, mut ups: Vec<(usize, Box<Up>)>, signing: Option<Limits>, now: Timestamp) -> Sent {
     let mut published = Vec::new();
     if signing.is_some() {
         // A crash may have come between the closed head and what goes on from it.

@@ -1,6 +1,7 @@
 //! The tables of one follow inside one transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use redb::{ReadableTable, Table, WriteTransaction};
 use tidings_core::RecordPath;
@@ -20,6 +21,8 @@ pub(crate) struct FollowTables<'t> {
     held_paths: ByPath<'t>,
     ending: Table<'t, (Queue, u64, u64), ()>,
     staged: ByBirth<'t>,
+    /// Staged in this transaction and not in the table yet: what a delta brings whole never comes there.
+    fresh: BTreeMap<Birth, StagedRow>,
     aside: ByBirth<'t>,
     aside_paths: ByPath<'t>,
     changes: Table<'t, (Queue, &'static str), &'static [u8]>,
@@ -33,6 +36,7 @@ impl<'t> FollowTables<'t> {
             held_paths: transaction.open_table(tables::HELD_PATHS)?,
             ending: transaction.open_table(tables::ENDING)?,
             staged: transaction.open_table(tables::STAGED)?,
+            fresh: BTreeMap::new(),
             aside: transaction.open_table(tables::ASIDE)?,
             aside_paths: transaction.open_table(tables::ASIDE_PATHS)?,
             changes: transaction.open_table(tables::CHANGES)?,
@@ -72,6 +76,14 @@ impl<'t> FollowTables<'t> {
         Ok(())
     }
 
+    /// Writes what was staged in this transaction. Without it that is forgotten with the transaction.
+    pub(crate) fn keep_staged(&mut self) -> Result<(), StateError> {
+        for (birth, row) in std::mem::take(&mut self.fresh) {
+            self.staged.insert((&self.queue, birth.value()), rows::encode_staged(&row).as_slice())?;
+        }
+        Ok(())
+    }
+
     /// What a rotten page would leave of a held row.
     #[cfg(test)]
     pub(crate) fn damage_held(&mut self, birth: Birth) -> Result<(), StateError> {
@@ -79,9 +91,9 @@ impl<'t> FollowTables<'t> {
         Ok(())
     }
 
-    /// Takes a row out of the indexes it stands in.
-    fn unindex(&mut self, row: &HeldRow) -> Result<(), StateError> {
-        if let Some(path) = &row.path {
+    /// Takes a row out of the indexes it stands in, out of that of paths only if `moves`.
+    fn unindex(&mut self, row: &HeldRow, moves: bool) -> Result<(), StateError> {
+        if let Some(path) = row.path.as_ref().filter(|_| moves) {
             self.held_paths.remove((&self.queue, path.as_str(), row.birth.value()))?;
         }
         if row.kind != HeldKind::Value {
@@ -182,9 +194,13 @@ impl ReaderStore for FollowTables<'_> {
     }
 
     fn put_held(&mut self, row: HeldRow) -> Result<(), StateError> {
-        self.remove_held(row.birth)?;
+        let old = held(&self.held, &self.queue, row.birth)?;
+        let stays = old.as_ref().is_some_and(|old| old.path == row.path);
+        if let Some(old) = &old {
+            self.unindex(old, !stays)?;
+        }
         let queue = &self.queue;
-        if let Some(path) = &row.path {
+        if let Some(path) = row.path.as_ref().filter(|_| !stays) {
             self.held_paths.insert((queue, path.as_str(), row.birth.value()), ())?;
         }
         if row.kind != HeldKind::Value {
@@ -196,7 +212,7 @@ impl ReaderStore for FollowTables<'_> {
 
     fn remove_held(&mut self, birth: Birth) -> Result<(), StateError> {
         let Some(row) = held(&self.held, &self.queue, birth)? else { return Ok(()) };
-        self.unindex(&row)?;
+        self.unindex(&row, true)?;
         self.held.remove((&self.queue, birth.value()))?;
         Ok(())
     }
@@ -220,20 +236,28 @@ impl ReaderStore for FollowTables<'_> {
     }
 
     fn stage(&mut self, row: StagedRow) -> Result<(), StateError> {
-        self.staged.insert((&self.queue, row.birth.value()), rows::encode_staged(&row).as_slice())?;
+        self.fresh.insert(row.birth, row);
         Ok(())
     }
 
     fn unstage(&mut self, birth: Birth) -> Result<(), StateError> {
+        self.fresh.remove(&birth);
         self.staged.remove((&self.queue, birth.value()))?;
         Ok(())
     }
 
     fn staged_after(&self, after: Birth, limit: usize) -> Result<Vec<StagedRow>, StateError> {
-        page(&self.staged, &self.queue, after, limit, rows::decode_staged)
+        let mut rows = page(&self.staged, &self.queue, after, limit, rows::decode_staged)?;
+        let fresh = self.fresh.range((Bound::Excluded(after), Bound::Unbounded)).take(limit);
+        rows.retain(|row| !self.fresh.contains_key(&row.birth));
+        rows.extend(fresh.map(|(_, row)| row.clone()));
+        rows.sort_by_key(|row| row.birth);
+        rows.truncate(limit);
+        Ok(rows)
     }
 
     fn clear_staged(&mut self) -> Result<(), StateError> {
+        self.fresh.clear();
         clear(&mut self.staged, &self.queue)
     }
 

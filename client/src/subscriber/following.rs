@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidings_core::reader::{Accepted, Evidence, Fault, Finding, PulseTaken, Reader, Step, Verdict};
+use tidings_core::reader::{Accepted, Change, Evidence, Fault, Finding, PulseTaken, Reader, Step, Verdict};
 use tidings_core::{Acknowledgement, Cursor, NodeKey, SignedHead};
 use tidings_proto::frames::Subscribe;
 use tidings_proto::{QueueId, Refusal, RefusalCode, Reply, Timestamp};
@@ -13,6 +13,7 @@ use tidings_proto::{QueueId, Refusal, RefusalCode, Reply, Timestamp};
 use super::event::VerdictReport;
 use super::evidence;
 use super::follow::FollowError;
+use super::handout::HandOut;
 use crate::clock;
 use crate::state::{About, Claim, Claimed, FollowStep, FollowTables, FollowView, Keep, State, StateError};
 
@@ -25,6 +26,9 @@ pub(super) struct Following {
     key: Arc<NodeKey>,
     queue: QueueId,
     reader: Reader,
+    handout: HandOut,
+    /// What is kept about the follow, but for what the application acknowledged since: nobody else changes that while this runs.
+    known: About,
     evidence_dir: Option<PathBuf>,
     /// Evidence files of this session, and the cursor that they are about.
     kept: (Cursor, HashMap<Kept, PathBuf>),
@@ -44,7 +48,18 @@ pub(super) struct Outcome {
     pub(super) pulse: Option<PulseTaken>,
     /// The acknowledged cursor moved: nothing waits for the application.
     pub(super) acknowledge: Option<Cursor>,
+    /// Changes that were handed out in the same step.
+    pub(super) handed_out: Option<Vec<Change>>,
     pub(super) end: Option<End>,
+}
+
+/// An application that waits for changes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listening {
+    /// It takes so many at once.
+    pub(super) limit: usize,
+    /// Also before this session has caught up.
+    pub(super) open: bool,
 }
 
 /// Why a subscription ends.
@@ -59,11 +74,16 @@ pub(super) enum End {
 }
 
 impl Following {
-    pub(super) fn open(state: State, key: Arc<NodeKey>, queue: QueueId, evidence_dir: Option<PathBuf>) -> Result<Self, FollowError> {
+    pub(super) fn open(handout: HandOut, key: Arc<NodeKey>, evidence_dir: Option<PathBuf>) -> Result<Self, FollowError> {
+        let (state, queue) = (handout.state.clone(), handout.queue);
         let claimed = state.claim(Claim::Follow(queue)).ok_or(FollowError::AlreadyStarted)?;
-        let reader = state.read(|transaction| FollowView(transaction).reader(&queue))?.ok_or(FollowError::NotFollowing)?;
+        let (reader, known) = state.read(|transaction| {
+            let view = FollowView(transaction);
+            Ok((view.reader(&queue)?, view.about(&queue)?))
+        })?;
+        let (reader, known) = reader.zip(known).ok_or(FollowError::NotFollowing)?;
         let kept = (reader.cursor(), HashMap::new());
-        let following = Self { state, key, queue, reader, evidence_dir, kept, volatile_steps: 0, _claimed: claimed };
+        let following = Self { state, key, queue, reader, handout, known, evidence_dir, kept, volatile_steps: 0, _claimed: claimed };
         match following.reopen() {
             // The first frames meet the damage, and mend it.
             Err(StateError::Damaged(_)) => {}
@@ -90,12 +110,14 @@ impl Following {
         Ok(subscribe)
     }
 
-    /// Takes frames that came by `now` up to the first that ends the subscription, all in one transaction.
-    pub(super) fn take(&mut self, frames: Vec<Reply>, now: Timestamp) -> Result<Outcome, StateError> {
+    /// Takes frames that came by `now` up to the first that ends the subscription, all in one transaction. What they change is handed
+    /// out in the same one to an application that waits for it. [P-15]
+    pub(super) fn take(&mut self, frames: Vec<Reply>, now: Timestamp, listening: Option<Listening>) -> Result<Outcome, StateError> {
         let mut reader = self.reader.clone();
         let promised = reader.is_promised();
         // The highest head seen must survive: it keeps older ones out. [P-11]
         let mut durable = self.volatile_steps >= VOLATILE_STEPS_MAX || frames.iter().any(|frame| matches!(frame, Reply::Announce(_)));
+        let mut session = listening.map(|listening| (listening, self.handout.session()));
         let taken = self.state.write_with(|transaction| {
             let mut tables = FollowTables::open(transaction, &self.queue)?;
             let mut outcome = Outcome::default();
@@ -105,9 +127,16 @@ impl Following {
                     break;
                 }
             }
+            tables.keep_staged()?;
             // A lost pulse makes a later one of the same promise due earlier; a lost first one would be a promise forgotten. [P-16]
             durable |= outcome.accepted.is_some() || outcome.end.is_some() || (reader.is_promised() && !promised);
             let settled = outcome.accepted.is_some() && tables.pending(Some, 1)?.is_empty();
+            if let (Some((listening, session)), Some(accepted)) = (&session, &outcome.accepted)
+                && accepted.changes > 0
+                && (listening.open || accepted.caught_up)
+            {
+                outcome.handed_out = Some(session.mark(&mut tables, listening.limit)?);
+            }
             drop(tables);
             let step = FollowStep(transaction);
             step.put_reader(&reader)?;
@@ -118,9 +147,16 @@ impl Following {
         });
         let (outcome, durable) = match taken {
             // A row that cannot be read any more is damage of this node like any other. [P-14]
-            Err(StateError::Damaged(detail)) => return self.rebuild(&detail),
+            Err(StateError::Damaged(detail)) => {
+                drop(session);
+                return self.rebuild(&detail);
+            }
             taken => taken?,
         };
+        if let (Some((listening, session)), Some(changes)) = (&mut session, &outcome.handed_out) {
+            session.remember(changes, Some(reader.cursor()).filter(|_| changes.len() < listening.limit));
+        }
+        drop(session);
         self.reader = reader;
         self.volatile_steps = if durable { 0 } else { self.volatile_steps + 1 };
         Ok(outcome)
@@ -166,39 +202,41 @@ impl Following {
         })
     }
 
-    /// The signed acknowledgement of what the application has made durable.
-    pub(super) fn acknowledgement(&self) -> Result<Option<(Cursor, Bytes)>, StateError> {
-        let about = self.about()?;
-        let signed = about.acknowledged.map(|cursor| {
-            let body = Acknowledgement { queue: self.queue, reader: self.reader.pseudonym(), cursor };
-            (cursor, body.sign(&self.reader.pseudonym_key()))
-        });
-        Ok(signed)
+    /// What the application has made durable in this session or an earlier one.
+    pub(super) fn acknowledged(&self) -> Result<Option<Cursor>, StateError> {
+        let about = self.state.read(|transaction| FollowView(transaction).about(&self.queue))?;
+        about.map(|about| about.acknowledged).ok_or_else(|| StateError::Damaged("the follow was removed while it runs".into()))
     }
 
-    pub(super) fn about(&self) -> Result<About, StateError> {
-        let about = self.state.read(|transaction| FollowView(transaction).about(&self.queue))?;
-        about.ok_or_else(|| StateError::Damaged("the follow was removed while it runs".into()))
+    /// The signed acknowledgement of what the application has made durable. Does not touch the state.
+    pub(super) fn acknowledgement(&self, cursor: Cursor) -> Bytes {
+        let body = Acknowledgement { queue: self.queue, reader: self.reader.pseudonym(), cursor };
+        body.sign(&self.reader.pseudonym_key())
+    }
+
+    pub(super) fn addresses(&self) -> &[String] {
+        &self.known.addresses
     }
 
     /// The verdict that a session begins with: what was so in the last one is not known to be so now. An accusation stands.
-    pub(super) fn first_report(&self) -> Result<VerdictReport, StateError> {
-        let mut about = self.about()?;
-        let first = (Verdict::Offline, "not connected yet", "");
-        if !accuses(about.verdict) && (about.verdict, about.detail.as_str(), about.evidence.as_str()) != first {
-            (about.verdict, about.detail, about.evidence) = (first.0, first.1.into(), String::new());
-            self.put_verdict(&about, Keep::UntilCrash)?;
+    pub(super) fn first_report(&mut self) -> Result<VerdictReport, StateError> {
+        if !accuses(self.known.verdict) {
+            self.put_verdict(Verdict::Offline, "not connected yet", "", Keep::UntilCrash)?;
         }
-        Ok(report(&about, self.reader.as_of()))
+        Ok(self.report())
+    }
+
+    fn report(&self) -> VerdictReport {
+        report(&self.known, self.reader.as_of())
     }
 
     /// Keeps the evidence of a finding, once for each cursor, and the verdict.
     pub(super) fn find(&mut self, finding: &Finding) -> Result<(VerdictReport, bool), StateError> {
-        let about = self.about()?;
-        let known = about.verdict == finding.verdict && about.detail == finding.detail && !about.evidence.is_empty();
+        let known = &self.known;
+        let is_known = known.verdict == finding.verdict && known.detail == finding.detail && !known.evidence.is_empty();
         let file = match &finding.evidence {
             // Otherwise a broker that lies at every attempt would fill the disk.
-            Some(_) if known => Some(PathBuf::from(&about.evidence)),
+            Some(_) if is_known => Some(PathBuf::from(&known.evidence)),
             Some(evidence) => self.keep(evidence)?,
             None => None,
         };
@@ -221,39 +259,54 @@ impl Following {
 
     /// Keeps a verdict. Gives it, and whether it is news. An accusation stands until the view is verified again: that nobody
     /// can be reached does not clear anybody.
-    pub(super) fn judge(&self, verdict: Verdict, detail: &str, evidence: Option<PathBuf>) -> Result<(VerdictReport, bool), StateError> {
-        let mut about = self.about()?;
-        let as_of = self.reader.as_of();
-        if accuses(about.verdict) && !accuses(verdict) && verdict != Verdict::UpToDate {
-            return Ok((report(&about, as_of), false));
-        }
+    pub(super) fn judge(&mut self, verdict: Verdict, detail: &str, evidence: Option<PathBuf>) -> Result<(VerdictReport, bool), StateError> {
         let evidence = evidence.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
-        let news = about.verdict != verdict || about.detail != detail || about.evidence != evidence;
-        if news {
-            (about.verdict, about.detail, about.evidence) = (verdict, detail.chars().take(DETAIL_CHARS_MAX).collect(), evidence);
-            self.put_verdict(&about, Keep::Durably)?;
+        if let Some(report) = self.unchanged(verdict, detail, &evidence) {
+            return Ok((report, false));
         }
-        Ok((report(&about, as_of), news))
+        self.put_verdict(verdict, detail, &evidence, Keep::Durably)?;
+        Ok((self.report(), true))
+    }
+
+    /// What is reported if this verdict is no news. Does not touch the state.
+    pub(super) fn unchanged(&self, verdict: Verdict, detail: &str, evidence: &str) -> Option<VerdictReport> {
+        let stays = accuses(self.known.verdict) && !accuses(verdict) && verdict != Verdict::UpToDate;
+        (stays || self.says(verdict, detail, evidence)).then(|| self.report())
+    }
+
+    fn says(&self, verdict: Verdict, detail: &str, evidence: &str) -> bool {
+        let known = &self.known;
+        known.verdict == verdict && known.evidence == evidence && known.detail.chars().eq(detail.chars().take(DETAIL_CHARS_MAX))
+    }
+
+    /// Whether the last word is that the owner had gone back.
+    pub(super) fn is_rewound(&self) -> bool {
+        self.known.verdict == Verdict::Rewound
     }
 
     /// What the owner went on with is verified: that it had gone back is said of the view no more, however old that is. [P-14]
-    pub(super) fn end_rewind(&self) -> Result<(), StateError> {
-        let mut about = self.about()?;
-        if about.verdict != Verdict::Rewound {
+    pub(super) fn end_rewind(&mut self) -> Result<(), StateError> {
+        if !self.is_rewound() {
             return Ok(());
         }
-        (about.verdict, about.detail, about.evidence) = (Verdict::CatchingUp, String::new(), String::new());
-        self.put_verdict(&about, Keep::UntilCrash)
+        self.put_verdict(Verdict::CatchingUp, "", "", Keep::UntilCrash)
     }
 
-    /// Keeps what is said about the follow. The application may acknowledge meanwhile: that stays.
-    fn put_verdict(&self, about: &About, keep: Keep) -> Result<(), StateError> {
+    /// Keeps what is said about the follow, if that is news. The application may acknowledge meanwhile: that stays.
+    fn put_verdict(&mut self, verdict: Verdict, detail: &str, evidence: &str, keep: Keep) -> Result<(), StateError> {
+        if self.says(verdict, detail, evidence) {
+            return Ok(());
+        }
+        let detail = detail.chars().take(DETAIL_CHARS_MAX).collect();
+        let about = About { verdict, detail, evidence: evidence.to_owned(), ..self.known.clone() };
         self.state.write_with(|transaction| {
             let step = FollowStep(transaction);
             let acknowledged = step.about(&self.queue)?.and_then(|now| now.acknowledged);
             step.put_about(&self.queue, &About { acknowledged, ..about.clone() })?;
-            Ok(((), keep))
-        })
+            Ok::<_, StateError>(((), keep))
+        })?;
+        self.known = about;
+        Ok(())
     }
 }
 

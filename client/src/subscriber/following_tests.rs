@@ -4,12 +4,13 @@
 #[allow(unreachable_pub, reason = "shared by test binaries of several packages")]
 mod paper;
 
-use tidings_core::reader::{HeldKind, HeldRow, ReaderStore};
+use tidings_core::reader::{ChangeKind, HeldKind, HeldRow, ReaderStore};
 use tidings_core::{Invitation, NodeKey};
 use tidings_proto::{Birth, QueueId, Timestamp};
 
-use super::Subscriber;
-use super::following::{End, Following, Outcome};
+use super::following::{End, Following, Listening, Outcome};
+use super::handout::HandOut;
+use super::{ChangeId, Subscriber};
 use crate::state::{FollowTables, FollowView, State, StateError};
 use paper::{Owner, PaperBroker, Session, path};
 
@@ -38,18 +39,34 @@ impl Scene {
     }
 
     fn publish(&mut self, value: &'static str) {
-        self.owner.publish(&[(path(1), Some(value.into()))], None);
+        self.write(Some(value));
+    }
+
+    fn write(&mut self, value: Option<&'static str>) {
+        self.owner.publish(&[(path(1), value.map(Into::into))], None);
         self.broker.receive(&self.owner.log, 99);
     }
 
     fn open(&self) -> Following {
-        Following::open(self.state.clone(), reader_key().into(), self.queue, None).expect("opened")
+        self.open_with(&self.handout())
+    }
+
+    fn open_with(&self, handout: &HandOut) -> Following {
+        Following::open(handout.clone(), reader_key().into(), None).expect("opened")
+    }
+
+    fn handout(&self) -> HandOut {
+        HandOut::new(self.state.clone(), self.queue)
     }
 
     /// All that the broker has, in one step.
     fn catch_up(&self, following: &mut Following) -> Outcome {
+        self.catch_up_for(following, None)
+    }
+
+    fn catch_up_for(&self, following: &mut Following, listening: Option<Listening>) -> Outcome {
         let subscribe = following.begin("broker").expect("begun");
-        following.take(Session::new(&subscribe).next(&self.broker, 99), NOW).expect("taken")
+        following.take(Session::new(&subscribe).next(&self.broker, 99), NOW, listening).expect("taken")
     }
 
     fn tables<T>(&self, change: impl FnOnce(&mut FollowTables<'_>) -> Result<T, StateError>) -> T {
@@ -103,4 +120,36 @@ fn a_row_that_an_older_build_set_aside_is_read_when_the_follow_starts() {
     assert!(!scene.has_quarantined());
     assert_eq!(scene.value().as_deref(), Some(&b"one"[..]));
     assert_eq!(scene.tables(|tables| tables.pending(Some, 9)).len(), 1);
+}
+
+/// [P-15] What an application that waits is told in the step that verified it is marked in that step: nobody hands it out again, and a
+/// delete that comes before the acknowledgement is told too.
+#[test]
+fn what_an_application_waits_for_is_handed_out_in_the_step_that_brings_it() {
+    let mut scene = Scene::new();
+    let handout = scene.handout();
+    let first: Vec<ChangeId> = handout.take(9).expect("taken").iter().map(ChangeId::from).collect();
+    assert_eq!((first.len(), handout.acknowledge(&first, &[]).expect("kept").is_some()), (1, true));
+    scene.write(None);
+    let mut following = scene.open_with(&handout);
+    let listening = Some(Listening { limit: 9, open: false });
+    let gone = scene.catch_up_for(&mut following, listening).handed_out.expect("handed out");
+    assert_eq!(gone.iter().map(|change| change.kind).collect::<Vec<_>>(), [ChangeKind::Delete]);
+    assert_eq!(handout.take(9).expect("taken"), []);
+    scene.publish("two");
+    let back = scene.catch_up_for(&mut following, listening).handed_out.expect("handed out");
+    assert_eq!(back.iter().map(|change| (change.kind, change.path.clone())).collect::<Vec<_>>(), [(ChangeKind::Update, path(1))]);
+    let done: Vec<ChangeId> = back.iter().map(ChangeId::from).collect();
+    assert_eq!(handout.acknowledge(&done, &[]).expect("kept").map(|cursor| cursor.rank), Some(following.reader().cursor().rank));
+}
+
+/// [P-15] Nobody waits, so nobody has seen it: what came and went is no change. A session that has not caught up tells nothing.
+#[test]
+fn nothing_is_handed_out_to_an_application_that_does_not_wait() {
+    let mut scene = Scene::new();
+    let handout = scene.handout();
+    let mut following = scene.open_with(&handout);
+    scene.write(None);
+    assert!(scene.catch_up_for(&mut following, None).handed_out.is_none());
+    assert_eq!(handout.take(9).expect("taken"), []);
 }

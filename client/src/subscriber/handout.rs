@@ -1,7 +1,7 @@
 //! Changes on their way to the application and back. [P-15]
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidings_core::reader::{Change, ChangeKind};
 use tidings_core::{Cursor, RecordPath};
@@ -11,15 +11,18 @@ use super::event::ChangeId;
 use crate::state::{FollowStep, FollowTables, FollowView, HandedOut, PendingRow, Row, State, StateError, put_rows};
 
 /// What was handed out in this session. Clones share it.
+///
+/// Whoever hands out holds the session from before the transaction until it is remembered, so nothing is handed out twice.
 #[derive(Clone)]
 pub(super) struct HandOut {
-    state: State,
-    queue: QueueId,
+    pub(super) state: State,
+    pub(super) queue: QueueId,
     session: Arc<Mutex<Session>>,
 }
 
+/// What is handed out and not acknowledged.
 #[derive(Default)]
-struct Session {
+pub(super) struct Session {
     /// Handed out and not acknowledged: the newest of each record.
     handed: HashMap<RecordPath, (Term, Offset)>,
     /// The cursor when everything that waited had been handed out, and what of that is not acknowledged yet.
@@ -34,36 +37,24 @@ impl HandOut {
     /// At most `limit` waiting changes that this session has not handed out. They are marked durably first: from then on the
     /// application may know them, so none of them may cancel out with a later one.
     pub(super) fn take(&self, limit: usize) -> Result<Vec<Change>, StateError> {
-        let known = self.session.lock().unwrap_or_else(PoisonError::into_inner).handed.clone();
-        let new = |row: &PendingRow| known.get(&row.change.path) != Some(&(row.change.term, row.change.offset));
-        if !self.state.read(|transaction| FollowView(transaction).has_pending(&self.queue, |row| !new(row)))? {
+        let mut session = self.session();
+        if !self.state.read(|transaction| FollowView(transaction).has_pending(&self.queue, |row| !session.is_new(row)))? {
             return Ok(Vec::new());
         }
-        let (rows, cursor) = self.state.write(|transaction| {
+        let (changes, cursor) = self.state.write(|transaction| {
             let mut tables = FollowTables::open(transaction, &self.queue)?;
-            let rows = tables.pending(|row| new(&row).then_some(row), limit)?;
-            for row in &rows {
-                let change = &row.change;
-                let handed = HandedOut { term: change.term, offset: change.offset, exists: change.kind != ChangeKind::Delete };
-                tables.put_pending(&PendingRow { handed: Some(handed), ..row.clone() })?;
-            }
+            let changes = session.mark(&mut tables, limit)?;
             drop(tables);
             let cursor = FollowStep(transaction).reader(&self.queue)?.map(|reader| reader.cursor());
-            Ok::<_, StateError>((rows, cursor))
+            Ok::<_, StateError>((changes, cursor))
         })?;
-        let changes: Vec<Change> = rows.into_iter().map(|row| row.change).collect();
-        self.remember(&changes, cursor.filter(|_| changes.len() < limit));
+        session.remember(&changes, cursor.filter(|_| changes.len() < limit));
         Ok(changes)
     }
 
-    fn remember(&self, changes: &[Change], whole: Option<Cursor>) {
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        session.handed.extend(changes.iter().map(|change| (change.path.clone(), (change.term, change.offset))));
-        if let Some(cursor) = whole {
-            let out =
-                |(path, (term, offset)): (&RecordPath, &(Term, Offset))| ChangeId { path: path.clone(), term: *term, offset: *offset };
-            session.sweep = Some((cursor, session.handed.iter().map(out).collect()));
-        }
+    /// Keeps others from handing out. Not to be taken inside a transaction.
+    pub(super) fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The application has made `done` durable, and with it `rows` change. Gives the cursor to acknowledge, if it advanced.
@@ -80,7 +71,7 @@ impl HandOut {
             let reached = if none_waits { reader.map(|reader| reader.cursor()) } else { swept };
             step.acknowledge(&self.queue, reached)
         })?;
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut session = self.session();
         for id in done {
             if session.handed.get(&id.path) == Some(&(id.term, id.offset)) {
                 session.handed.remove(&id.path);
@@ -91,7 +82,7 @@ impl HandOut {
 
     /// The cursor under which all that was handed out is done, if `done` completes that.
     fn swept(&self, done: &[ChangeId]) -> Option<Cursor> {
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut session = self.session();
         let (cursor, left) = session.sweep.as_mut()?;
         let done: HashSet<&ChangeId> = done.iter().collect();
         left.retain(|id| !done.contains(id));
@@ -101,6 +92,34 @@ impl HandOut {
         }
         session.sweep = None;
         Some(cursor)
+    }
+}
+
+impl Session {
+    fn is_new(&self, row: &PendingRow) -> bool {
+        self.handed.get(&row.change.path) != Some(&(row.change.term, row.change.offset))
+    }
+
+    /// At most `limit` waiting changes that were not handed out, marked as handed out. They are once this transaction is durable and
+    /// they are remembered.
+    pub(super) fn mark(&self, tables: &mut FollowTables<'_>, limit: usize) -> Result<Vec<Change>, StateError> {
+        let mut rows = tables.pending(|row| self.is_new(&row).then_some(row), limit)?;
+        for row in &mut rows {
+            let change = &row.change;
+            row.handed = Some(HandedOut { term: change.term, offset: change.offset, exists: change.kind != ChangeKind::Delete });
+            tables.put_pending(row)?;
+        }
+        Ok(rows.into_iter().map(|row| row.change).collect())
+    }
+
+    /// These are handed out. `whole`: the cursor, if nothing else waits under it.
+    pub(super) fn remember(&mut self, changes: &[Change], whole: Option<Cursor>) {
+        self.handed.extend(changes.iter().map(|change| (change.path.clone(), (change.term, change.offset))));
+        if let Some(cursor) = whole {
+            let out =
+                |(path, (term, offset)): (&RecordPath, &(Term, Offset))| ChangeId { path: path.clone(), term: *term, offset: *offset };
+            self.sweep = Some((cursor, self.handed.iter().map(out).collect()));
+        }
     }
 }
 

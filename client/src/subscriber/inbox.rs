@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use tidings_core::reader::Verdict;
+use tidings_core::reader::{Change, Verdict};
 use tidings_proto::Timestamp;
 use tokio::sync::{Notify, watch};
 
@@ -26,6 +26,10 @@ struct Inner {
     open: bool,
     /// Changes may wait that were not looked at.
     changes: bool,
+    /// Handed out already, for whoever takes next.
+    ready: Vec<Change>,
+    /// The application found nothing when it looked last.
+    listening: bool,
     caught_up: Option<CaughtUp>,
     /// The last verdict that stood in the way, and how many there were.
     blocked: Option<VerdictReport>,
@@ -37,6 +41,8 @@ struct Inner {
 
 /// What the application does next.
 pub(super) enum Next {
+    /// These changes, which are handed out already.
+    Ready(Vec<Change>),
     /// Look for changes.
     Changes,
     Event(Event),
@@ -63,7 +69,18 @@ impl Inbox {
         change(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A delta was committed.
+    /// Whether changes may be handed out in the step that brings them, because the application waits for them and has had all earlier
+    /// ones: `None` if not, otherwise whether that is so before this session has caught up. [P-15]
+    pub(super) fn listening(&self) -> Option<bool> {
+        self.with(|inner| (inner.listening && inner.ready.is_empty() && !(inner.open && inner.changes)).then_some(inner.open))
+    }
+
+    /// Changes were handed out; if there are no `more`, none wait beside them.
+    pub(super) fn handed_out(&self, changes: Vec<Change>, more: bool) {
+        self.with(|inner| (inner.ready, inner.changes) = (changes, more));
+    }
+
+    /// A delta was committed. `changes`: some may wait that are not handed out.
     pub(super) fn accepted(&self, changes: bool, caught_up: Option<CaughtUp>) {
         self.with(|inner| {
             inner.changes |= changes;
@@ -126,14 +143,9 @@ impl Inbox {
 
     pub(super) fn next(&self) -> Next {
         self.with(|inner| {
-            if inner.open && std::mem::take(&mut inner.changes) {
-                return Next::Changes;
-            }
-            match inner.events.pop_front() {
-                Some(event) => Next::Event(event),
-                None if inner.ended => Next::Ended,
-                None => Next::Wait,
-            }
+            let next = inner.next();
+            inner.listening = matches!(next, Next::Wait);
+            next
         })
     }
 
@@ -165,6 +177,20 @@ fn ended() -> VerdictReport {
 }
 
 impl Inner {
+    fn next(&mut self) -> Next {
+        if self.open && !self.ready.is_empty() {
+            return Next::Ready(std::mem::take(&mut self.ready));
+        }
+        if self.open && std::mem::take(&mut self.changes) {
+            return Next::Changes;
+        }
+        match self.events.pop_front() {
+            Some(event) => Next::Event(event),
+            None if self.ended => Next::Ended,
+            None => Next::Wait,
+        }
+    }
+
     fn push(&mut self, event: Event) {
         let same_kind = |last: &Event| {
             matches!((last, &event), (Event::Progress { .. }, Event::Progress { .. }) | (Event::CaughtUp(_), Event::CaughtUp(_)))
@@ -180,5 +206,52 @@ impl Inner {
             self.events.remove(dispensable.unwrap_or(0));
         }
         self.events.push_back(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_core::Cursor;
+    use tidings_core::reader::ChangeKind;
+    use tidings_proto::{Offset, QueueId, Term};
+
+    use super::*;
+
+    fn change() -> Change {
+        let path = "/a".parse().expect("a path");
+        Change { path, kind: ChangeKind::Create, term: Term::new(1), offset: Offset::new(1), mutation: bytes::Bytes::new() }
+    }
+
+    fn caught_up() -> CaughtUp {
+        CaughtUp { cursor: Cursor::start(&QueueId::new([1; 32])), entries: 1, bytes: 1, as_of: Timestamp::ZERO }
+    }
+
+    fn inbox() -> Inbox {
+        Inbox::new(ended())
+    }
+
+    /// [P-15] An application that never asks sees nothing, so nothing is called seen.
+    #[test]
+    fn nobody_listens_before_something_was_asked_for_and_not_found() {
+        let inbox = inbox();
+        assert_eq!(inbox.listening(), None);
+        assert!(matches!(inbox.next(), Next::Wait));
+        assert_eq!(inbox.listening(), Some(false));
+        inbox.accepted(false, Some(caught_up()));
+        // What waited from before this session was not looked at.
+        assert_eq!(inbox.listening(), None);
+    }
+
+    #[test]
+    fn what_was_handed_out_comes_before_the_event_of_its_delta_and_then_what_more_there_is() {
+        for more in [false, true] {
+            let inbox = inbox();
+            assert!(matches!(inbox.next(), Next::Wait));
+            inbox.handed_out(vec![change()], more);
+            inbox.accepted(false, Some(caught_up()));
+            assert_eq!(inbox.listening(), None);
+            assert!(matches!(inbox.next(), Next::Ready(changes) if changes == [change()]));
+            assert_eq!(matches!(inbox.next(), Next::Changes), more);
+        }
     }
 }

@@ -147,16 +147,15 @@ impl Subscriber {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn start(state: State, key: impl Into<Arc<NodeKey>>, queue: QueueId, config: SubscriberConfig) -> Result<Self, FollowError> {
-        let following = Following::open(state.clone(), key.into(), queue, config.evidence_dir.clone())?;
-        let about = following.about()?;
-        let routes = route::routes(following.reader().locator(), &about.addresses, &config);
+        let handout = HandOut::new(state.clone(), queue);
+        let mut following = Following::open(handout.clone(), key.into(), config.evidence_dir.clone())?;
+        let addresses = following.addresses().to_vec();
+        let routes = route::routes(following.reader().locator(), &addresses, &config);
         let inbox = Arc::new(Inbox::new(following.first_report()?));
         let (acknowledged, acknowledged_here) = watch::channel(None);
         let (closing, closed) = oneshot::channel();
         let changes_max = config.changes_max.max(1);
-        let task =
-            tokio::spawn(Task::new(following, config, (about.addresses.clone(), routes), inbox.clone(), acknowledged_here).run(closed));
-        let handout = HandOut::new(state.clone(), queue);
+        let task = tokio::spawn(Task::new(following, config, (addresses, routes), inbox.clone(), acknowledged_here).run(closed));
         Ok(Self { state, queue, inbox, handout, changes_max, handing: None, reported: 0, acknowledged, closing, task })
     }
 
@@ -190,6 +189,7 @@ impl Subscriber {
             tokio::pin!(changed);
             changed.as_mut().enable();
             match self.inbox.next() {
+                Next::Ready(changes) => return Some(Event::Changes(changes)),
                 Next::Changes => {
                     let (handout, limit) = (self.handout.clone(), self.changes_max);
                     self.handing = Some(tokio::task::spawn_blocking(move || handout.take(limit)));

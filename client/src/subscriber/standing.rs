@@ -92,7 +92,7 @@ impl Task {
     /// Says what the view of this connection is worth at this moment, once it has caught up.
     pub(super) async fn judge_view(&mut self) -> Result<(), StateError> {
         let max_age = self.config.max_age;
-        let age = self.step(move |following| age(following.reader(), max_age)).await?;
+        let age = self.look_at(|following| age(following.reader(), max_age));
         let left = clock::until(age.fresh_until, Duration::ZERO, (self.config.clock)());
         self.deadlines.look_at = (!left.is_zero()).then(|| Instant::now() + left.min(LOOK_EVERY));
         if !self.caught_up || age.awaits {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidings_core::Cursor;
-use tidings_core::reader::{Accepted, Rewound, Verdict};
+use tidings_core::reader::{Accepted, Change, Rewound, Verdict};
 use tidings_proto::{Reply, Request};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::SubscriberConfig;
 use super::ending::unreached;
 use super::event::{CaughtUp, Event};
-use super::following::Following;
+use super::following::{Following, Listening};
 use super::inbox::Inbox;
 use super::line::{Line, LineEvent};
 use super::probe::Probe;
@@ -33,8 +33,10 @@ pub(super) struct Task {
     invited: Vec<String>,
     pub(super) routes: Vec<Route>,
     pub(super) inbox: Arc<Inbox>,
-    /// What the application has made durable.
+    /// What the application makes durable.
     acknowledged: watch::Receiver<Option<Cursor>>,
+    /// The newest of that.
+    reached: Option<Cursor>,
     pub(super) line: Line,
     /// The way back to a broker while the storage serves.
     pub(super) probe: Probe,
@@ -70,6 +72,7 @@ impl Task {
             routes,
             inbox,
             acknowledged,
+            reached: None,
             line: Line::Down,
             at: 0,
             restarts: 0,
@@ -96,7 +99,10 @@ impl Task {
                 event = self.line.event() => self.line_event(event).await,
                 event = self.probe.event() => self.probe_event(event).await,
                 Some(newest) = self.opinion.answer() => self.second_opinion(newest).await,
-                Ok(()) = self.acknowledged.changed() => self.acknowledge().await,
+                Ok(()) = self.acknowledged.changed() => {
+                    self.acknowledge();
+                    Ok(())
+                }
                 () = reached(look_at) => self.look().await,
                 () = reached(silent_at) => self.silent().await,
                 () = reached(owed_at) => self.overdue().await,
@@ -107,9 +113,7 @@ impl Task {
             }
         }
         // The wish to end may have come together with an acknowledgement and been seen first.
-        if let Err(error) = self.acknowledge().await {
-            self.local_failure(&error);
-        }
+        self.acknowledge();
         if let Line::Up(stream) = self.line {
             let _ = timeout(LAST_WORD, stream.finish()).await;
         }
@@ -122,6 +126,11 @@ impl Task {
         let following = self.following.clone();
         let run = move || step(&mut following.lock().unwrap_or_else(PoisonError::into_inner));
         tokio::task::spawn_blocking(run).await.map_err(|error| StateError::Io(std::io::Error::other(error)))
+    }
+
+    /// Looks at what is in memory. Never waits: nobody else holds it between two steps.
+    pub(super) fn look_at<T>(&self, look: impl FnOnce(&Following) -> T) -> T {
+        look(&self.following.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn route(&self) -> Option<&Route> {
@@ -141,7 +150,7 @@ impl Task {
 
     pub(super) async fn dial(&mut self, at: usize) -> Result<(), StateError> {
         let Some(route) = self.routes.get(at).cloned() else { return Ok(()) };
-        let key = self.step(|following| following.reader().pseudonym_key()).await?;
+        let key = self.look_at(|following| following.reader().pseudonym_key());
         (self.at, self.restarts) = (at, 0);
         self.line = Line::dial(route.dial, route.address, key);
         Ok(())
@@ -164,7 +173,7 @@ impl Task {
     }
 
     async fn probe(&mut self, at: usize) -> Result<(), StateError> {
-        let key = self.step(|following| following.reader().pseudonym_key()).await?;
+        let key = self.look_at(|following| following.reader().pseudonym_key());
         self.probe.dial(at, key);
         Ok(())
     }
@@ -177,7 +186,8 @@ impl Task {
                 self.line = Line::Up(stream);
                 self.caught_up = false;
                 self.begun().await?;
-                self.acknowledge().await
+                self.acknowledge();
+                Ok(())
             }
             LineEvent::Reply(Ok(reply)) => self.replied(reply).await,
             LineEvent::Dialed(Err(error)) | LineEvent::Subscribed(Err(error)) | LineEvent::Reply(Err(error)) => {
@@ -189,8 +199,9 @@ impl Task {
     }
 
     async fn begun(&mut self) -> Result<(), StateError> {
-        let owed = self.step(|following| following.reader().owed()).await?;
-        self.deadlines.begin(owed);
+        self.deadlines.begin(self.look_at(|following| following.reader().owed()));
+        let acknowledged = self.step(|following| following.acknowledged()).await??;
+        self.reached(acknowledged);
         self.inbox.connected(true);
         match self.is_storage() {
             true => self.probe.wait(),
@@ -223,10 +234,12 @@ impl Task {
             }
         }
         let now = (self.config.clock)();
+        let limit = self.config.changes_max.max(1);
+        let listening = self.inbox.listening().map(|open| Listening { limit, open });
         let (outcome, progress, delta, locator) = self
             .step(move |following| {
                 let (before, named) = (following.reader().mark(), following.reader().locator().to_owned());
-                let outcome = following.take(frames, now);
+                let outcome = following.take(frames, now, listening);
                 let moved = following.reader().mark() != before;
                 let locator = Some(following.reader().locator()).filter(|locator| *locator != named).map(str::to_owned);
                 (outcome, progress(following), Delta::of(following.reader(), moved), locator)
@@ -242,7 +255,7 @@ impl Task {
                     // However few steps it took, a catch-up that carried something shows its end.
                     self.inbox.tell(whole(&accepted));
                 }
-                self.accepted(accepted).await?;
+                self.accepted(accepted, outcome.handed_out).await?;
             }
             (None, Some(progress)) if delta.due => {
                 // Not earlier: a broker that refuses is not catching anybody up.
@@ -257,7 +270,8 @@ impl Task {
             self.pulse(taken).await?;
         }
         if outcome.acknowledge.is_some() {
-            self.acknowledge().await?;
+            self.reached(outcome.acknowledge);
+            self.acknowledge();
         }
         if outcome.ask_bitmap
             && let Line::Up(stream) = &self.line
@@ -279,14 +293,19 @@ impl Task {
         }
     }
 
-    async fn accepted(&mut self, accepted: Accepted) -> Result<(), StateError> {
+    async fn accepted(&mut self, accepted: Accepted, handed_out: Option<Vec<Change>>) -> Result<(), StateError> {
         let caught_up = accepted.caught_up.then_some(CaughtUp {
             cursor: accepted.cursor,
             entries: accepted.entries,
             bytes: accepted.bytes,
             as_of: accepted.signed_at,
         });
-        self.inbox.accepted(accepted.changes > 0, caught_up);
+        let waits = accepted.changes > 0 && handed_out.is_none();
+        if let Some(changes) = handed_out {
+            let more = changes.len() >= self.config.changes_max.max(1);
+            self.inbox.handed_out(changes, more);
+        }
+        self.inbox.accepted(waits, caught_up);
         if let Some(Rewound { from, gone, gone_count }) = accepted.rewound {
             self.inbox.tell(Event::Rewound { from, gone, gone_count });
         }
@@ -294,7 +313,9 @@ impl Task {
             return self.closed().await;
         }
         if caught_up.is_some() {
-            self.step(|following| following.end_rewind()).await??;
+            if self.look_at(Following::is_rewound) {
+                self.step(|following| following.end_rewind()).await??;
+            }
             self.backoff.succeeded();
             self.caught_up = true;
             (self.round, self.restarts) = (None, 0);
@@ -318,19 +339,33 @@ impl Task {
     }
 
     pub(super) async fn judge(&mut self, verdict: Verdict, detail: &str, blocks: bool) -> Result<(), StateError> {
-        let detail = detail.to_owned();
-        let (report, news) = self.step(move |following| following.judge(verdict, &detail, None)).await??;
+        let unchanged = self.look_at(|following| following.unchanged(verdict, detail, ""));
+        let (report, news) = match unchanged {
+            Some(report) => (report, false),
+            None => {
+                let detail = detail.to_owned();
+                self.step(move |following| following.judge(verdict, &detail, None)).await??
+            }
+        };
         self.inbox.verdict(&report, blocks, news);
         Ok(())
     }
 
-    /// Tells the broker what the application has made durable.
-    async fn acknowledge(&mut self) -> Result<(), StateError> {
-        let signed = self.step(|following| following.acknowledgement()).await??;
-        if let (Some((_, bytes)), Line::Up(stream)) = (signed, &self.line) {
-            stream.send(Request::Acknowledge(bytes));
+    /// The application has made this durable, or something newer.
+    fn reached(&mut self, cursor: Option<Cursor>) {
+        let newer = |before: Option<Cursor>| before.is_none_or(|before| cursor.is_some_and(|cursor| cursor.rank > before.rank));
+        if newer(self.reached) {
+            self.reached = cursor;
         }
-        Ok(())
+    }
+
+    /// Tells the broker what the application has made durable.
+    fn acknowledge(&mut self) {
+        let newest = *self.acknowledged.borrow_and_update();
+        self.reached(newest);
+        if let (Some(cursor), Line::Up(stream)) = (self.reached, &self.line) {
+            stream.send(Request::Acknowledge(self.look_at(|following| following.acknowledgement(cursor))));
+        }
     }
 
     /// The state fails: nothing is taken until it works again.

@@ -132,6 +132,11 @@ impl Lines {
         self.ups().map(|up| up.session.limits).reduce(smallest)
     }
 
+    /// The same with a broker that is taken out.
+    pub(super) fn limits_with(&self, taken_out: Limits) -> Limits {
+        self.ups().map(|up| up.session.limits).fold(taken_out, smallest)
+    }
+
     /// All begin anew, at once: what they were compared with is no more.
     pub(super) fn begin_anew(&mut self) {
         self.ways.iter_mut().for_each(|way| way.line = Line::Waiting(Instant::now()));

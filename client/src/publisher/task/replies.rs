@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use super::super::lines::{Line, Up};
 use super::super::owner::Owner;
 use super::super::session::{Answer, Unfit};
-use super::{Ask, RECEIPTS_KEPT_WITHIN, Task};
-use crate::ConnectionError;
+use super::{Ask, RECEIPTS_KEPT_WITHIN, Task, publish};
 use crate::state::StateError;
+use crate::{ConnectionError, clock};
 
 impl Task {
     pub(super) async fn replied(&mut self, at: usize, first: Result<Reply, ConnectionError>) -> Result<(), StateError> {
@@ -24,20 +24,36 @@ impl Task {
         }
     }
 
-    /// Takes a reply and all that are there already; the last receipt is for all of them.
+    /// Takes a reply and all that are there already; the last receipt is for all of them. What may be signed and sent now is, in the
+    /// same step.
     async fn answered(&mut self, at: usize, up: Box<Up>, first: Result<Reply, ConnectionError>) -> Result<(), StateError> {
-        let Replies { up, receipt, readers, unfit } = self.step(move |owner| take_replies(owner, up, first)).await??;
-        let Some(way) = self.lines.ways_mut().get_mut(at) else { return Ok(()) };
-        way.line = Line::Up(up);
-        if receipt.is_some() {
+        let (limits, now) = (self.limits_to_sign(&up), clock::now());
+        let others = if limits.is_some() { self.lines.take_ups() } else { Vec::new() };
+        let step = move |owner: &mut Owner| match take_replies(owner, up, first) {
+            Ok((up, replies)) => {
+                let mut ups = others;
+                ups.push((at, up));
+                let goes_on = limits.is_some() && replies.unfit.is_none();
+                let (ups, published, result) = if goes_on { publish(owner, ups, limits, now) } else { (ups, Vec::new(), Ok(())) };
+                Ok((ups, replies, published, result))
+            }
+            Err(error) => Err(error),
+        };
+        let (ups, Replies { receipt, readers, unfit }, published, result) = self.step(step).await??;
+        self.lines.put_back(ups);
+        if receipt.is_some()
+            && let Some(way) = self.lines.ways_mut().get_mut(at)
+        {
             way.backoff.succeeded();
         }
         self.list_states();
+        self.signed(&published);
         if let Some((receipt, done)) = receipt {
             self.tickets.receipted(&receipt, done);
             self.keep_receipts_at.get_or_insert_with(|| Instant::now() + RECEIPTS_KEPT_WITHIN);
         }
-        self.due = true;
+        self.due |= limits.is_none() || unfit.is_some();
+        self.settle(result)?;
         let lost = unfit.is_some();
         if let Some(unfit) = unfit {
             self.failed(at, unfit);
@@ -62,14 +78,13 @@ impl Task {
 
 /// What came of a run of replies.
 struct Replies {
-    up: Box<Up>,
     /// The newest receipt, and the newest head that has as many as it needs.
     receipt: Option<(Receipt, HeadNumber)>,
     readers: bool,
     unfit: Option<Unfit>,
 }
 
-fn take_replies(owner: &mut Owner, mut up: Box<Up>, first: Result<Reply, ConnectionError>) -> Result<Replies, StateError> {
+fn take_replies(owner: &mut Owner, mut up: Box<Up>, first: Result<Reply, ConnectionError>) -> Result<(Box<Up>, Replies), StateError> {
     let (mut newest, mut readers, mut unfit) = (None, false, None);
     let mut reply = Some(first);
     while let Some(next) = reply {
@@ -90,5 +105,5 @@ fn take_replies(owner: &mut Owner, mut up: Box<Up>, first: Result<Reply, Connect
         Some((receipt, bytes)) => Some((*receipt, owner.receipted(&up.session.receipt_key, bytes, receipt)?)),
         None => None,
     };
-    Ok(Replies { up, receipt, readers, unfit })
+    Ok((up, Replies { receipt, readers, unfit }))
 }

@@ -8,9 +8,10 @@ use tidings_proto::frames::Limits;
 use tokio::sync::oneshot;
 
 use super::super::error::WriteError;
+use super::super::lines::Up;
 use super::super::owner::{Answer, Owner, Part, Published, SignError, Taken};
 use super::super::write::Ticket;
-use super::{Command, Task, UNRECEIPTED_MAX};
+use super::{Command, Sent, Task, UNRECEIPTED_MAX, publish};
 use crate::clock;
 use crate::state::{StateError, Waiting};
 
@@ -35,23 +36,34 @@ impl Task {
         let counts: Vec<usize> = parts.iter().map(Vec::len).collect();
         let (parts, now): (Vec<Part>, _) = (parts.into_iter().flatten().collect(), clock::now());
         let limits = self.limits_at_once();
-        let outcome = self.step(move |owner| write(owner, &parts, limits, now)).await;
+        // What is signed at once is sent in the same step.
+        let ups = if limits.is_some() { self.lines.take_ups() } else { Vec::new() };
+        let outcome = self.step(move |owner| write_and_send(owner, &parts, (limits, ups), now)).await;
+        let outcome = outcome.map(|(written, (ups, published, result))| {
+            self.lines.put_back(ups);
+            self.list_states();
+            (written, published, result)
+        });
         match outcome {
-            Ok(Ok((taken, published))) => {
+            Ok((Ok((taken, published)), later, result)) => {
                 let mut taken = taken.into_iter();
                 for (count, done) in counts.into_iter().zip(senders) {
                     let answers = taken.by_ref().take(count).map(|answer| Ok(self.tickets_for(answer?))).collect();
                     let _ = done.send(Ok(answers));
                 }
                 self.signed(published.as_slice());
+                self.signed(&later);
+                if let Err(error) = self.settle(result) {
+                    self.local_failure(&error);
+                }
+                self.due |= limits.is_none();
             }
-            Ok(Err(error)) => {
+            Ok((Err(error), ..)) => {
                 let error = WriteError::State(Arc::new(error));
                 senders.into_iter().for_each(|done| drop(done.send(Err(error.clone()))));
             }
             Err(error) => self.local_failure(&error),
         }
-        self.due = true;
         self.hurry();
         match next {
             Some(command) => Box::pin(self.command(command)).await,
@@ -62,8 +74,7 @@ impl Task {
     /// Within which limits writes may be signed at once: where everything that was written before is signed, and a broker takes more.
     fn limits_at_once(&self) -> Option<Limits> {
         let Waiting { unsigned, unreceipted } = *self.watched.waiting.borrow();
-        let gate = self.comparing.is_open() && !self.snapshots.are_awaited() && !self.is_closing() && self.deferred.is_empty();
-        let free = gate && unsigned == 0 && unreceipted < UNRECEIPTED_MAX;
+        let free = self.may_go_on() && unsigned == 0 && unreceipted < UNRECEIPTED_MAX;
         let taken = free && self.lines.ups().any(|up| up.session.is_ready());
         if taken { self.lines.limits() } else { None }
     }
@@ -94,6 +105,21 @@ impl Task {
 }
 
 type Outcome = Result<(Vec<Answer>, Option<Published>), StateError>;
+
+/// Takes writes; where they may be signed at once, also signs and sends them, and what else waits.
+fn write_and_send(
+    owner: &mut Owner,
+    parts: &[Part],
+    (limits, ups): (Option<Limits>, Vec<(usize, Box<Up>)>),
+    now: Timestamp,
+) -> (Outcome, Sent) {
+    let written = write(owner, parts, limits, now);
+    let sent = match &written {
+        Ok(_) if limits.is_some() => publish(owner, ups, limits, now),
+        _ => (ups, Vec::new(), Ok(())),
+    };
+    (written, sent)
+}
 
 /// Takes writes; signs them in the same transaction, if they may be signed at once.
 fn write(owner: &mut Owner, parts: &[Part], limits: Option<Limits>, now: Timestamp) -> Outcome {
