@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidings_client::{FollowError, Publisher, PublisherConfig, Row, Subscriber, SubscriberConfig, View};
 use tidings_core::reader::{ChangeKind, Evidence, Verdict};
 use tidings_core::{Acknowledgement, Invitation, Object};
-use tidings_proto::HeadNumber;
+use tidings_proto::{HeadNumber, RefusalCode};
 
 use crate::peer::{Peer, Peers};
 use crate::{
@@ -99,6 +99,27 @@ async fn a_tombstone_is_purged_once_its_readers_have_handled_it() {
     assert_eq!(peer.look(|queue| queue.live.len()), 1);
     subscriber.acknowledge(&ids(&handed)).expect("kept");
     peer.until(|queue| queue.live.is_empty()).await;
+}
+
+/// [P-14] A broker ends a subscription whose branch was replaced there: the reader begins again on the same connection, and says nothing
+/// of anybody.
+#[tokio::test]
+async fn a_subscription_whose_branch_was_replaced_begins_again_on_its_connection() {
+    let (owner, reader, peer) = (memory(), memory(), Peer::new());
+    let publisher = publisher(&owner, &peer);
+    let queue = follow(&publisher, &reader).await;
+    published(&publisher, &[put("/a", "1")]).await;
+    let dials = peer.look(|queue| queue.dials);
+    peer.set(|queue| queue.end_subscription = Some(RefusalCode::Conflict));
+    let mut subscriber = subscriber(&reader, queue, &peer);
+    assert_eq!(kinds(&changes(&mut subscriber).await), [("/a", ChangeKind::Create)]);
+    peer.until(|queue| queue.end_subscription.is_none()).await;
+    published(&publisher, &[put("/b", "1")]).await;
+    assert_eq!(kinds(&changes(&mut subscriber).await), [("/b", ChangeKind::Create)]);
+    assert_eq!(peer.look(|queue| queue.dials), dials + 1);
+    let view = subscriber.view().borrow().clone();
+    assert_eq!((view.verdict.verdict, view.blocks, view.accused), (Verdict::UpToDate, 0, None));
+    subscriber.close().await;
 }
 
 #[tokio::test]

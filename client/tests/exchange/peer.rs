@@ -49,6 +49,8 @@ pub(crate) struct Queue {
     pub(crate) false_proofs: bool,
     /// Heads are announced, and then its storage turns out to be damaged; or it does before.
     pub(crate) damaged: Option<Damage>,
+    /// The next subscription ends with this after its first delta.
+    pub(crate) end_subscription: Option<RefusalCode>,
     /// The newest pulse; subscriptions get each once.
     pub(crate) pulse: Option<Bytes>,
     /// Publishes are answered with this.
@@ -200,6 +202,11 @@ impl Peer {
                 if stream.replies.send(frame).await.is_err() || last {
                     return;
                 }
+            }
+            let end = self.queue.lock().expect("not poisoned").end_subscription.take();
+            if let Some(code) = end {
+                let _ = stream.replies.send(Reply::Refused(Refusal::new(code, "scripted"))).await;
+                return;
             }
             tokio::select! {
                 request = stream.requests.recv() => match request {
