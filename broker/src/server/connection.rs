@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::future::pending;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tidings_core::verify_proof;
@@ -28,11 +28,14 @@ pub(super) struct Peer {
     proven: RwLock<HashSet<VerifyingKey>>,
     /// Limits are only ever loosened.
     known: AtomicBool,
+    /// Streams that a known peer may have at once.
+    streams: AtomicUsize,
 }
 
 impl Peer {
     fn new(shared: Arc<Shared>, quic: quinn::Connection) -> Self {
-        Self { budget: shared.budget.for_connection(), shared, quic, proven: RwLock::default(), known: AtomicBool::new(false) }
+        let (proven, known, streams) = (RwLock::default(), AtomicBool::new(false), AtomicUsize::new(quic::streams_allowed(0, 0)));
+        Self { budget: shared.budget.for_connection(), shared, quic, proven, known, streams }
     }
 
     fn is_known(&self) -> bool {
@@ -52,6 +55,16 @@ impl Peer {
         };
         if !was_known {
             quic::raise_limits(&self.quic, trust);
+        }
+    }
+
+    /// Allows more streams before those that a known peer may have are used up.
+    fn make_room(&self, open: usize) {
+        let allowed = self.streams.load(Ordering::Relaxed);
+        let more = quic::streams_allowed(allowed, open);
+        if self.is_known() && more > allowed {
+            self.streams.store(more, Ordering::Relaxed);
+            quic::allow_streams(&self.quic, more);
         }
     }
 
@@ -79,7 +92,11 @@ pub(super) async fn serve(shared: Arc<Shared>, quic: quinn::Connection, unproven
         tokio::select! {
             stream = peer.quic.accept_bi() => match stream {
                 Ok(stream) if control.is_none() => control = Some(Control::new(stream)),
-                Ok(stream) => drop(streams.spawn(serve_stream(peer.clone(), stream))),
+                Ok(stream) => {
+                    streams.spawn(serve_stream(peer.clone(), stream));
+                    // And the first one.
+                    peer.make_room(streams.len() + 1);
+                }
                 Err(_) => return,
             },
             step = next_step(&mut control) => match step.and_then(|request| control_step(&peer, &mut control, request)) {

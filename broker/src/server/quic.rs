@@ -58,16 +58,30 @@ fn connection_id_key(reset_key: &hmac::Key) -> u64 {
     u64::from_be_bytes(key)
 }
 
+/// Streams that a known peer may have at once until it uses most of them. QUIC keeps about 85 bytes for each that it allows, and an
+/// idle reader has two.
+const STREAMS_AT_FIRST: usize = 16;
+
+/// How many streams are allowed when `open` of `allowed` are in use: twice as many before they are used up, until there are as many as
+/// one connection may have.
+pub(super) fn streams_allowed(allowed: usize, open: usize) -> usize {
+    if open * 2 < allowed { allowed } else { (allowed * 2).clamp(STREAMS_AT_FIRST, STREAMS_PER_CONNECTION_MAX) }
+}
+
+/// Lets the peer have so many streams at once.
+pub(super) fn allow_streams(connection: &quinn::Connection, count: usize) {
+    connection.set_max_concurrent_bi_streams(u32::try_from(count).expect("a few hundred").into());
+}
+
 /// Loosens the limits of a connection as its peer is known better.
 pub(super) fn raise_limits(connection: &quinn::Connection, trust: Trust) {
-    let known = u32::try_from(STREAMS_PER_CONNECTION_MAX).expect("a few hundred");
     match trust {
         Trust::Proven => {
             connection.set_receive_window((4 * 1024 * 1024u32).into());
             connection.set_send_window(8 * 1024 * 1024);
             connection.set_max_concurrent_bi_streams(8u32.into());
         }
-        Trust::Known => connection.set_max_concurrent_bi_streams(known.into()),
+        Trust::Known => allow_streams(connection, STREAMS_AT_FIRST),
     }
 }
 
@@ -136,5 +150,24 @@ fn raise_buffers(socket: &UdpSocket) {
     let raised = buffers.set_recv_buffer_size(SOCKET_BUFFER_BYTES).and_then(|()| buffers.set_send_buffer_size(SOCKET_BUFFER_BYTES));
     if let Err(error) = raised {
         tracing::debug!(%error, "socket buffers stay as they are");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_uses_its_streams_gets_twice_as_many_up_to_the_most() {
+        let idle = streams_allowed(STREAMS_AT_FIRST, 2);
+        assert_eq!(idle, STREAMS_AT_FIRST);
+        let grown = (0..STREAMS_PER_CONNECTION_MAX).fold(idle, streams_allowed);
+        assert_eq!(grown, STREAMS_PER_CONNECTION_MAX);
+        // Never less than what may be opened next.
+        let mut allowed = STREAMS_AT_FIRST;
+        for open in 0..STREAMS_PER_CONNECTION_MAX {
+            assert!(open < allowed, "{open} of {allowed}");
+            allowed = streams_allowed(allowed, open + 1);
+        }
     }
 }

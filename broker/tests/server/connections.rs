@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs::kx_group;
 use tidings_core::NodeKey;
-use tidings_proto::caps::{FRAME_BYTES_MAX_UNPROVEN, PROOFS_PER_CONNECTION_MAX};
+use tidings_proto::caps::{FRAME_BYTES_MAX_UNPROVEN, PROOFS_PER_CONNECTION_MAX, STREAMS_PER_CONNECTION_MAX};
 use tidings_proto::frames::{Hello, Prove};
 use tidings_proto::{RefusalCode, Reply, Request};
 
@@ -95,6 +95,28 @@ async fn a_connection_that_proves_nothing_is_closed_and_opens_no_second_stream()
     let second = within(client.quic.open_bi()).await;
     assert!(matches!(second, Err(quinn::ConnectionError::ApplicationClosed(_))));
     assert_eq!(client.close_code().await, RefusalCode::NotProven);
+}
+
+/// [P-19] Streams are allowed as they are used, because each costs memory; a known peer gets as many as there may be.
+#[tokio::test]
+async fn a_known_peer_gets_as_many_streams_as_one_connection_may_have_and_no_more() {
+    let fixture = Fixture::start().await;
+    let owner = TestOwner::new(1);
+    let client = TestClient::proven(&fixture.broker, &owner.key).await;
+    let mut streams = Vec::new();
+    // The first one is for greetings and proofs.
+    while streams.len() + 1 < STREAMS_PER_CONNECTION_MAX {
+        let mut stream = within(client.stream()).await;
+        assert!(matches!(stream.ask(owner.open()).await, Some(Reply::Standing(_))));
+        streams.push(stream);
+    }
+    let last = streams.last_mut().expect("many");
+    tokio::select! {
+        biased;
+        _ = client.quic.open_bi() => panic!("one more than there may be"),
+        // What the broker allows comes before this answer.
+        reply = last.ask(Request::AskReaders) => assert!(matches!(reply, Some(Reply::Readers(_)))),
+    }
 }
 
 /// Anybody can make a key and prove it; places are for those who are granted something. [P-19]

@@ -219,20 +219,22 @@ impl Task {
         Ok(())
     }
 
-    /// Takes a reply and those that are there already, in one step.
-    async fn replied(&mut self, first: Reply) -> Result<(), StateError> {
-        let (mut frames, mut lost) = (vec![first], None);
-        if let Line::Up(stream) = &mut self.line {
-            while let Some(reply) = stream.received() {
-                match reply {
-                    Ok(frame) => frames.push(frame),
-                    Err(error) => {
-                        lost = Some(error);
-                        break;
-                    }
-                }
+    /// A reply, those that are there already, and why no more of them come.
+    fn together(&mut self, first: Reply) -> (Vec<Reply>, Option<ConnectionError>) {
+        let mut frames = vec![first];
+        let Line::Up(stream) = &mut self.line else { return (frames, None) };
+        while let Some(reply) = stream.received() {
+            match reply {
+                Ok(frame) => frames.push(frame),
+                Err(error) => return (frames, Some(error)),
             }
         }
+        (frames, None)
+    }
+
+    /// Takes a reply and those that are there already, in one step.
+    async fn replied(&mut self, first: Reply) -> Result<(), StateError> {
+        let (frames, lost) = self.together(first);
         let now = (self.config.clock)();
         let limit = self.config.changes_max.max(1);
         let listening = self.inbox.listening().map(|open| Listening { limit, open });
