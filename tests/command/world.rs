@@ -11,6 +11,13 @@ use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tidings");
 
+/// This repository, as cargo says when it runs the test: what is compiled into it may be of another checkout that shares the target
+/// folder.
+#[allow(dead_code, reason = "for the tests that share this file with those of the command")]
+pub(crate) fn repository() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+}
+
 /// A folder with homes; everything in it ends with it.
 pub(crate) struct World {
     folder: TempDir,

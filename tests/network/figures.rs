@@ -1,6 +1,5 @@
 //! The long tests: what they measure is written to `docs/evidence/network-lab.json`.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -47,7 +46,7 @@ const MEASURES: &[Measure] = &[
 ];
 
 fn write(figures: &serde_json::Map<String, Value>) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/evidence");
+    let folder = crate::world::repository().join("docs/evidence");
     std::fs::create_dir_all(&folder).expect("the repository is writable");
     let whole = json!({ "made_by": "make network-lab", "unit": "seconds, where nothing else is said", "figures": figures });
     let text = serde_json::to_string_pretty(&whole).expect("plain data");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ const CUTS: u64 = 40;
 
 /// The file.
 fn place() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/evidence/power-lab.json")
+    crate::world::repository().join("docs/evidence/power-lab.json")
 }
 
 /// What is in it, if this version wrote it.

@@ -1,7 +1,7 @@
 //! A broker's store beside the one that looks at it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use tidings_core::{Did, NodeKey};
@@ -38,6 +38,12 @@ impl Running {
     }
 }
 
+/// This package's folder, as cargo says when it runs the test: what is compiled into it may be of another checkout that shares the target
+/// folder.
+fn manifest_dir() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+}
+
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let all = std::fs::read_dir(folder.join("store")).expect("the folder is there").map(|file| file.expect("a file"));
     all.map(|file| (file.file_name().to_string_lossy().into_owned(), std::fs::read(file.path()).expect("readable"))).collect()
@@ -45,7 +51,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// The words in backticks of the table under this heading, row by row.
 fn documented(heading: &str) -> Vec<Vec<String>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/storage.md");
+    let path = manifest_dir().join("../docs/storage.md");
     let text = std::fs::read_to_string(path).expect("the page about storage");
     let section = text.split("\n## ").find(|section| section.starts_with(heading)).expect("the section");
     let rows = section.lines().filter(|line| line.starts_with("| ")).skip(2);

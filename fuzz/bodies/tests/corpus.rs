@@ -1,7 +1,7 @@
 //! The bodies of the fuzz targets over the corpus that is kept, and over mutations of it: the same in every run.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
@@ -13,8 +13,14 @@ const MUTATIONS: u64 = 20_000;
 /// Time for the mutations of one target: a slow machine makes fewer.
 const TIME: Duration = Duration::from_secs(5);
 
+/// This package's folder, as cargo says when it runs the test: what is compiled into it may be of another checkout that shares the target
+/// folder.
+fn manifest_dir() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+}
+
 fn folder(target: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus").join(target)
+    manifest_dir().join("../corpus").join(target)
 }
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {
@@ -118,7 +124,7 @@ fn seeds_are_written() {
 
 /// Every value in `docs/vectors`.
 fn vectors() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/vectors");
+    let folder = manifest_dir().join("../../docs/vectors");
     let files = std::fs::read_dir(folder).expect("the vectors are there");
     let texts = files.map(|file| std::fs::read_to_string(file.expect("a file").path()).expect("text"));
     let values = texts.flat_map(|text| text.lines().filter_map(|line| Some(line.split_once(" = ")?.1.to_owned())).collect::<Vec<_>>());
