@@ -293,9 +293,18 @@ impl Site {
         list.owners().expect("readable").iter().map(ToString::to_string).collect()
     }
 
-    /// What the broker that runs has logged.
-    pub(crate) fn said_by_broker(&self) -> String {
-        self.processes[&Party::Broker].said()
+    /// Waits until the broker that runs has logged one of these words: of a failed publish at once, of a store that takes nothing within
+    /// a second.
+    pub(crate) fn wait_for_word_of_broker(&self, words: &[&str]) {
+        let deadline = Instant::now() + LONG;
+        loop {
+            let said = self.processes[&Party::Broker].said();
+            if words.iter().any(|words| said.contains(words)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{words:?} was not said: {said}");
+            std::thread::yield_now();
+        }
     }
 
     /// Lets everybody come to rest and compares them.
