@@ -34,7 +34,7 @@ pub(super) struct Peer {
 
 impl Peer {
     fn new(shared: Arc<Shared>, quic: quinn::Connection) -> Self {
-        let (proven, known, streams) = (RwLock::default(), AtomicBool::new(false), AtomicUsize::new(quic::streams_allowed(0, 0)));
+        let (proven, known, streams) = (RwLock::default(), AtomicBool::new(false), AtomicUsize::new(quic::STREAMS_AT_FIRST));
         Self { budget: shared.budget.for_connection(), shared, quic, proven, known, streams }
     }
 

@@ -60,12 +60,12 @@ fn connection_id_key(reset_key: &hmac::Key) -> u64 {
 
 /// Streams that a known peer may have at once until it uses most of them. QUIC keeps about 85 bytes for each that it allows, and an
 /// idle reader has two.
-const STREAMS_AT_FIRST: usize = 16;
+pub(super) const STREAMS_AT_FIRST: usize = 16;
 
 /// How many streams are allowed when `open` of `allowed` are in use: twice as many before they are used up, until there are as many as
 /// one connection may have.
 pub(super) fn streams_allowed(allowed: usize, open: usize) -> usize {
-    if open * 2 < allowed { allowed } else { (allowed * 2).clamp(STREAMS_AT_FIRST, STREAMS_PER_CONNECTION_MAX) }
+    if open * 2 < allowed { allowed } else { (allowed * 2).min(STREAMS_PER_CONNECTION_MAX) }
 }
 
 /// Lets the peer have so many streams at once.
