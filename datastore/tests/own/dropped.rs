@@ -2,13 +2,12 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use tidings_datastore::own::{FailHook, FailPoint};
 use tidings_datastore::storage::faulty::{Fault, Faults};
 use tidings_datastore::{Datastore, DatastoreConfig, Source};
 
-use crate::{LONG, World, large, path};
+use crate::{LONG, World, large, path, settled};
 
 /// Ends the first put that reaches a point.
 fn ends_first(wanted: FailPoint) -> FailHook {
@@ -29,14 +28,6 @@ async fn drop_one(datastore: &Datastore, at: &'static str, fill: u8) {
     let datastore = datastore.clone();
     let put = tokio::spawn(async move { datastore.put(path(at), Source::Bytes(large(fill)), String::new()).await.map(drop) });
     assert!(put.await.expect_err("it was ended").is_panic());
-}
-
-async fn settled(datastore: &Datastore) {
-    let deadline = Instant::now() + LONG;
-    while datastore.staged_count().expect("read") > 0 {
-        assert!(Instant::now() < deadline, "it stays staged");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
 }
 
 /// Its row stayed until the next collection, hours later.

@@ -10,7 +10,7 @@ mod records;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use broker::Broker;
 use bytes::Bytes;
@@ -100,5 +100,14 @@ async fn value(datastore: &Datastore, at: &str) -> Option<Bytes> {
     match datastore.get(&path(at)).await.expect("a value that is there")? {
         Value::Inline(bytes) => Some(bytes),
         Value::File(file) => Some(file.bytes().await.expect("read")),
+    }
+}
+
+/// Waits until nothing is staged.
+async fn settled(datastore: &Datastore) {
+    let deadline = Instant::now() + LONG;
+    while datastore.staged_count().expect("read") > 0 {
+        assert!(Instant::now() < deadline, "it stays staged");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
