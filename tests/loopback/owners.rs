@@ -13,7 +13,7 @@ use tidings_core::reader::Verdict;
 use tidings_core::{Mutation, NodeKey, Operation, QueueState, Recovered, Recovery};
 use tidings_proto::{BrokerAddress, QueueId, Reply, Request};
 
-use crate::refill::{LONG, Place, copy, join, network, publish, subscribe};
+use crate::refill::{LONG, Place, copy, end, join, network, publish, subscribe};
 
 type Follower = (NodeKey, State, QueueId);
 /// Values by path.
@@ -186,6 +186,7 @@ async fn a_lost_state_comes_back_from_the_broker_under_a_live_reader() {
     assert!(sees_all(&mut reader, &restored).await.is_empty());
     everything_is_held(&restored, &[broker.address()], &[("/a", "1"), ("/many/8", "first 8"), ("/b", "1")]).await;
     assert_eq!(own(&restored).len(), 201);
+    end([broker]).await;
 }
 
 /// [P-5] [P-10] The state is lost, of two brokers one was put back to an older copy, and the other one has everything.
@@ -211,6 +212,7 @@ async fn a_lost_state_is_rebuilt_on_the_newest_of_two_brokers() {
     publish(&restored, vec![put("/b", "1")]).await;
     everything_is_held(&restored, &brokers, &[("/a", "2"), ("/b", "1"), ("/many/2", "first 2")]).await;
     assert!(!own(&restored).contains_key("/many/1"));
+    end([behind, ahead]).await;
 }
 
 fn put_back(from: &Path, to: &Path) {
@@ -264,6 +266,7 @@ async fn two_copies_of_a_home_become_one_queue_again_under_a_live_reader() {
     publish(&both, vec![put("/after", "1")]).await;
     assert!(sees_all(&mut reader, &both).await.is_empty());
     everything_is_held(&both, &[tail.address(), base.address()], &receipted[..3]).await;
+    end([tail, base]).await;
 }
 
 /// [P-5] [P-17] Who was removed on the branch that is left gets nothing more, at no broker.
@@ -289,6 +292,7 @@ async fn a_reader_that_was_removed_on_one_of_two_branches_is_removed_everywhere(
     let denied = view.wait_for(|view| view.verdict.verdict == Verdict::Denied);
     tokio::time::timeout(LONG, denied).await.expect("in time").expect("running");
     assert!(reader.list("/secret").expect("read").is_empty());
+    end([tail, base]).await;
 }
 
 /// [P-5] One of two brokers dies, the other is emptied: what waits is signed in a new term, and both hold everything in the end.
@@ -304,18 +308,19 @@ async fn of_two_brokers_one_may_be_dead_and_the_other_emptied() {
     dead.drain().await;
     emptied.drain().await;
     std::fs::remove_dir_all(two.store()).expect("the folder can go");
-    let _emptied = two.start().await;
+    let emptied = two.start().await;
 
     let alone = PublisherConfig { receipts: 1, compare_wait: Duration::ZERO, ..config(&brokers) };
     let second = open(home.state(), alone);
     publish(&second, vec![put("/a", "2")]).await;
     assert!(second.status().expect("read").term.value() > 1);
     second.close().await;
-    let _dead = one.start().await;
+    let dead = one.start().await;
     let third = open(home.state(), config(&brokers));
     publish(&third, vec![put("/b", "3")]).await;
     everything_is_held(&third, &brokers, &[("/many/9", "first 9"), ("/a", "2"), ("/b", "3")]).await;
     assert!(third.status().expect("read").merged.is_empty());
+    end([dead, emptied]).await;
 }
 
 /// [P-13] The owner moves: the broker that it leaves has the closed head, and a reader that knew only that one follows.
@@ -334,4 +339,5 @@ async fn a_live_reader_follows_a_move_to_a_broker_that_it_did_not_know() {
     everything_is_held(&publisher, &[new.address()], &[("/a", "moved"), ("/many/3", "first 3")]).await;
     let closed = recovered(&publisher, left.address()).await;
     assert_eq!(closed.head().head().state, QueueState::Closed);
+    end([left, new]).await;
 }

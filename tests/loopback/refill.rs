@@ -46,6 +46,13 @@ impl Place {
     }
 }
 
+/// Ends brokers as a test does with its last ones: a process that ends while a store is in use is ended by an abort.
+pub(super) async fn end<const N: usize>(brokers: [Broker; N]) {
+    for broker in brokers {
+        broker.drain().await;
+    }
+}
+
 pub(super) fn network() -> Arc<Network> {
     Arc::new(Network::new(Endpoint::bind().expect("a socket"), ConnectOptions::default()))
 }
@@ -144,12 +151,13 @@ async fn a_loss_is_made_good(lose: impl FnOnce(&Path, &Path)) {
     broker.drain().await;
 
     lose(&place.store(), older.path());
-    let _broker = place.start().await;
+    let broker = place.start().await;
     publish(&publisher, puts(RECORDS..RECORDS + 1, "after the loss")).await;
     reads_all(&mut ahead, &publisher).await;
     let mut new = subscribe(&join(&publisher, 3).await);
     reads_all(&mut new, &publisher).await;
     assert_eq!(publisher.status().expect("read").losses.len(), 1);
+    end([broker]).await;
 }
 
 /// [P-5] [P-10]
@@ -184,10 +192,11 @@ async fn a_second_broker_takes_over_from_a_dead_one() {
     publish(&publisher, puts(0..RECORDS, "first")).await;
     let mut subscriber = subscribe(&reader);
     reads_all(&mut subscriber, &publisher).await;
-    drop(dying);
+    dying.drain().await;
     publish(&publisher, puts(0..9, "second")).await;
     broker_is(&publisher, 1, BrokerState::Connected).await;
     reads_all(&mut subscriber, &publisher).await;
+    end([second]).await;
 }
 
 /// [P-10] Half of a transfer came, then something that has no place in it, and then the broker stopped: the next one sees nothing of it.
@@ -210,10 +219,11 @@ async fn a_transfer_that_was_cut_short_is_repeated() {
     broker.drain().await;
 
     place.listen = port;
-    let _broker = place.start().await;
+    let broker = place.start().await;
     publish(&publisher, puts(RECORDS..RECORDS + 1, "after the loss")).await;
     let mut subscriber = subscribe(&reader);
     reads_all(&mut subscriber, &publisher).await;
+    end([broker]).await;
 }
 
 /// Sends parts that are right and not all, then a question; gives the answer to that.
