@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::following::{End, accuses};
 use super::line::Line;
+use super::reach::Reached;
 use super::task::Task;
 use crate::backoff::chance;
 use crate::connection::ConnectionError;
@@ -61,7 +62,7 @@ impl Task {
     /// The owner ended the access and says so itself: another route could only show what was before. [P-17]
     async fn denied(&mut self, detail: &str) -> Result<(), StateError> {
         self.leave();
-        self.round = None;
+        self.round.serves();
         self.line = Line::Waiting(Instant::now() + self.backoff.failed(chance()));
         self.judge(Verdict::Denied, detail, true).await
     }
@@ -93,20 +94,40 @@ impl Task {
 
     /// This address does not serve now: the next one, or after the last one a pause. What the round came to is reported then.
     pub(super) async fn next_address(&mut self, verdict: Verdict, detail: String) -> Result<(), StateError> {
+        self.round.note(verdict, detail);
+        self.go_on().await
+    }
+
+    /// An attempt at some addresses is over.
+    pub(super) async fn dialed(&mut self, reached: Reached) -> Result<(), StateError> {
+        for (at, error) in reached.failed {
+            self.at = self.at.max(at);
+            self.round.answered |= matches!(error, ConnectionError::Refused(_));
+            let (verdict, detail) = unreached(&error);
+            self.round.note(verdict, detail);
+        }
+        let Some((at, connection)) = reached.found else { return self.go_on().await };
+        (self.at, self.round.passed) = (at, reached.passed);
+        self.subscribe(connection).await
+    }
+
+    async fn go_on(&mut self) -> Result<(), StateError> {
         self.leave();
-        if self.round.as_ref().is_none_or(|(before, _)| gravity(*before) < gravity(verdict)) {
-            self.round = Some((verdict, detail));
+        // A faster one that does not serve keeps nobody from a slower one.
+        if let Some(passed) = self.round.passed.take() {
+            self.round.in_turn = true;
+            return self.dial(passed).await;
         }
         if self.at + 1 < self.routes.len() {
             return self.dial(self.at + 1).await;
         }
-        let now = Instant::now();
-        let delay = match std::mem::take(&mut self.answered) {
+        let (now, (gravest, answered)) = (Instant::now(), self.round.end());
+        let delay = match answered {
             true => self.backoff.failed(chance()),
             false => self.backoff.unanswered(now, chance()),
         };
         self.line = Line::Waiting(now + delay);
-        match self.round.take() {
+        match gravest {
             // Reported with its evidence already.
             Some((verdict, _)) if accuses(verdict) => Ok(()),
             Some((Verdict::UpToDate, detail)) => self.judge(Verdict::UpToDate, &detail, false).await,
@@ -147,16 +168,4 @@ fn refused(refusal: &Refusal) -> (Verdict, String) {
         _ => Verdict::Offline,
     };
     (verdict, refusal.to_string())
-}
-
-/// Which reason is reported if several addresses fail for different ones.
-fn gravity(verdict: Verdict) -> u8 {
-    match verdict {
-        Verdict::UpToDate => 0,
-        Verdict::Offline => 1,
-        Verdict::Stale => 2,
-        Verdict::Denied => 3,
-        Verdict::TooNew => 4,
-        _ => 5,
-    }
 }

@@ -3,20 +3,19 @@
 use std::pin::Pin;
 
 use tidings_core::PseudonymKey;
+use tidings_proto::Reply;
 use tidings_proto::frames::Subscribe;
-use tidings_proto::{BrokerAddress, Reply};
 use tokio::time::{Instant, sleep_until};
 
-use std::sync::Arc;
-
+use super::reach::{Reached, reach};
+use super::route::Route;
 use crate::connection::{Connection, ConnectionError};
-use crate::dial::Dial;
 use crate::stream::{Stream, in_time};
 
 /// Chunks that wait to be taken; together they are one transaction.
 const REPLIES_MAX: usize = 16;
 
-type Attempt<T> = Pin<Box<dyn Future<Output = Result<T, ConnectionError>> + Send>>;
+type Attempt<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Where the way stands.
 pub(super) enum Line {
@@ -24,10 +23,10 @@ pub(super) enum Line {
     Down,
     /// Try again from the first address at this time.
     Waiting(Instant),
-    /// A connection is on its way.
-    Dialing(Attempt<Connection>),
+    /// Connections are on their way.
+    Dialing(Attempt<Reached>),
     /// A subscription is on its way.
-    Subscribing(Attempt<Stream>),
+    Subscribing(Attempt<Result<Stream, ConnectionError>>),
     /// Subscribed.
     Up(Stream),
 }
@@ -35,19 +34,15 @@ pub(super) enum Line {
 /// What happened.
 pub(super) enum LineEvent {
     Retry,
-    Dialed(Result<Connection, ConnectionError>),
+    Dialed(Reached),
     Subscribed(Result<Stream, ConnectionError>),
     Reply(Result<Reply, ConnectionError>),
 }
 
 impl Line {
-    /// Connects and proves the pseudonym.
-    pub(super) fn dial(dial: Arc<dyn Dial>, address: BrokerAddress, key: PseudonymKey) -> Self {
-        Self::Dialing(Box::pin(in_time(async move {
-            let connection = dial.dial(&address).await?;
-            connection.prove(&key).await?;
-            Ok(connection)
-        })))
+    /// Connects to the first of the routes, which come with their places, that answers.
+    pub(super) fn dial(routes: Vec<(usize, Route)>, key: PseudonymKey) -> Self {
+        Self::Dialing(Box::pin(reach(routes, key)))
     }
 
     pub(super) fn subscribe(connection: Connection, subscribe: Subscribe) -> Self {

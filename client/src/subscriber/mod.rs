@@ -10,6 +10,8 @@ mod handout; // changes to the application and back
 mod inbox; // events on their way
 mod line; // the way to a broker
 mod probe; // back from storage to a broker
+mod reach; // attempts beside each other
+mod round; // one pass over all routes
 mod route; // the ways to a queue
 mod standing; // what the view is worth
 mod task; // the loop

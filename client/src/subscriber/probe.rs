@@ -43,16 +43,16 @@ impl Probe {
         }
     }
 
-    /// An attempt failed.
-    pub(super) fn missed(&mut self, error: &ConnectionError) {
-        self.refused |= matches!(error, ConnectionError::Refused(_));
+    /// Attempts failed.
+    pub(super) fn missed(&mut self, failed: &[(usize, ConnectionError)]) {
+        self.refused |= failed.iter().any(|(_, error)| matches!(error, ConnectionError::Refused(_)));
     }
 
     /// Tries the broker at `at`, or waits if that was the last one.
     pub(super) fn dial(&mut self, at: usize, key: PseudonymKey) {
         self.at = at;
         match self.brokers.get(at).cloned() {
-            Some(route) => self.line = Line::dial(route.dial, route.address, key),
+            Some(route) => self.line = Line::dial(vec![(at, route)], key),
             None if std::mem::take(&mut self.refused) => self.wait(),
             None => {
                 let delay = self.backoff.unanswered(Instant::now(), chance());

@@ -43,6 +43,13 @@ pub(super) fn routes(locator: &str, addresses: &[String], config: &SubscriberCon
     brokers.chain(storage).collect()
 }
 
+/// Routes that are tried together from `at` on, with their places: brokers one beside the other, unless they are to be asked in turn; the
+/// storage alone, when no broker is left.
+pub(super) fn together(routes: &[Route], at: usize, in_turn: bool) -> Vec<(usize, Route)> {
+    let beside = |route: &(usize, &Route)| route.0 == at || !(in_turn || route.1.is_storage);
+    routes.iter().enumerate().skip(at).take_while(beside).map(|(at, route)| (at, route.clone())).collect()
+}
+
 /// Brokers in the locator of a grant, best first.
 pub(super) fn named(locator: &str) -> impl Iterator<Item = BrokerAddress> {
     locator.split(' ').filter(|place| place.starts_with("tidings://")).filter_map(|place| place.parse().ok())

@@ -16,7 +16,8 @@ use super::following::{Following, Listening};
 use super::inbox::Inbox;
 use super::line::{Line, LineEvent};
 use super::probe::Probe;
-use super::route::{Route, named, routes};
+use super::round::Round;
+use super::route::{Route, named, routes, together};
 use super::standing::{Deadlines, Delta};
 use super::witness::SecondOpinion;
 use crate::backoff::Backoff;
@@ -45,10 +46,7 @@ pub(super) struct Task {
     pub(super) restarts: u32,
     /// A view was verified on this connection that is as new as what it announced first.
     pub(super) caught_up: bool,
-    /// The gravest reason in this round of addresses.
-    pub(super) round: Option<(Verdict, String)>,
-    /// Somebody answered in this round, if only to refuse.
-    pub(super) answered: bool,
+    pub(super) round: Round,
     pub(super) deadlines: Deadlines,
     pub(super) opinion: SecondOpinion,
     pub(super) backoff: Backoff,
@@ -77,8 +75,7 @@ impl Task {
             at: 0,
             restarts: 0,
             caught_up: false,
-            round: None,
-            answered: false,
+            round: Round::default(),
             deadlines: Deadlines::default(),
             opinion,
             backoff: Backoff::default(),
@@ -149,24 +146,24 @@ impl Task {
     }
 
     pub(super) async fn dial(&mut self, at: usize) -> Result<(), StateError> {
-        let Some(route) = self.routes.get(at).cloned() else { return Ok(()) };
+        if at >= self.routes.len() {
+            return Ok(());
+        }
         let key = self.look_at(|following| following.reader().pseudonym_key());
         (self.at, self.restarts) = (at, 0);
-        self.line = Line::dial(route.dial, route.address, key);
+        self.line = Line::dial(together(&self.routes, at, self.round.in_turn), key);
         Ok(())
     }
 
     /// While the storage serves, a broker is looked for: it is newer, and says so at once.
     async fn probe_event(&mut self, event: LineEvent) -> Result<(), StateError> {
         match event {
-            LineEvent::Dialed(Ok(connection)) => {
+            LineEvent::Dialed(reached) => {
+                self.probe.missed(&reached.failed);
+                let Some((at, connection)) = reached.found else { return self.probe(self.probe.at() + 1).await };
                 self.leave();
-                (self.at, self.restarts) = (self.probe.at(), 0);
+                (self.at, self.restarts) = (at, 0);
                 self.subscribe(connection).await
-            }
-            LineEvent::Dialed(Err(error)) => {
-                self.probe.missed(&error);
-                self.probe(self.probe.at() + 1).await
             }
             _ => self.probe(0).await,
         }
@@ -181,7 +178,7 @@ impl Task {
     async fn line_event(&mut self, event: LineEvent) -> Result<(), StateError> {
         match event {
             LineEvent::Retry => self.dial(0).await,
-            LineEvent::Dialed(Ok(connection)) => self.subscribe(connection).await,
+            LineEvent::Dialed(reached) => self.dialed(reached).await,
             LineEvent::Subscribed(Ok(stream)) => {
                 self.line = Line::Up(stream);
                 self.caught_up = false;
@@ -190,8 +187,8 @@ impl Task {
                 Ok(())
             }
             LineEvent::Reply(Ok(reply)) => self.replied(reply).await,
-            LineEvent::Dialed(Err(error)) | LineEvent::Subscribed(Err(error)) | LineEvent::Reply(Err(error)) => {
-                self.answered |= matches!(error, ConnectionError::Refused(_));
+            LineEvent::Subscribed(Err(error)) | LineEvent::Reply(Err(error)) => {
+                self.round.answered |= matches!(error, ConnectionError::Refused(_));
                 let (verdict, detail) = unreached(&error);
                 self.next_address(verdict, detail).await
             }
@@ -212,7 +209,7 @@ impl Task {
     }
 
     pub(super) async fn subscribe(&mut self, connection: Connection) -> Result<(), StateError> {
-        self.answered = true;
+        self.round.answered = true;
         let broker = self.route().map(|route| route.name.clone()).unwrap_or_default();
         let subscribe = self.step(move |following| following.begin(&broker)).await??;
         self.line = Line::subscribe(connection, subscribe);
@@ -285,6 +282,7 @@ impl Task {
             (Some(end), _) => self.ended(end).await,
             (None, _) if moves && matches!(self.line, Line::Up(_)) => {
                 self.leave();
+                self.round.serves();
                 self.dial(0).await
             }
             (None, Some(error)) => {
@@ -320,7 +318,8 @@ impl Task {
             }
             self.backoff.succeeded();
             self.caught_up = true;
-            (self.round, self.restarts) = (None, 0);
+            self.round.serves();
+            self.restarts = 0;
             if !self.is_storage() {
                 self.probe.succeeded();
             }

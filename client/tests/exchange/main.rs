@@ -8,6 +8,7 @@ mod owners;
 mod peer;
 mod publish;
 mod pulses;
+mod reaching;
 mod storage;
 mod vault;
 

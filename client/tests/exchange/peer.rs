@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tidings_client::connection::{MemoryBroker, MemoryStream, memory_pair};
@@ -33,6 +34,8 @@ pub(crate) struct Queue {
     pub(crate) dials: usize,
     /// Nobody answers.
     pub(crate) away: bool,
+    /// Who connects is answered so much later.
+    pub(crate) slow: Duration,
     /// Publishes are kept, and the connection ends before the receipt.
     pub(crate) swallow_receipts: bool,
     /// Publishes are kept and not answered; the connection stays.
@@ -336,11 +339,12 @@ impl Dial for Peers {
         Box::pin(async move {
             let unreachable = || ConnectionError::Unreachable { address: address.host.clone(), detail: "away".into() };
             let (_, peer) = self.0.iter().find(|(port, _)| *port == address.port).ok_or_else(unreachable)?;
-            let mut away = false;
+            let (mut away, mut slow) = (false, Duration::ZERO);
             peer.set(|queue| {
                 queue.dials += 1;
-                away = queue.away;
+                (away, slow) = (queue.away, queue.slow);
             });
+            tokio::time::sleep(slow).await;
             if away {
                 return Err(unreachable());
             }
