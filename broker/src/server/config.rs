@@ -23,6 +23,9 @@ pub struct BrokerConfig {
     pub unproven_max: usize,
     /// Connections in all. [P-19]
     pub connections_max: usize,
+    /// What all connections together may have been sent and not confirmed, beside 64 KiB for each; bytes. Where it is used up, catch-ups
+    /// over long paths are slower. [P-19]
+    pub unconfirmed_bytes_max: usize,
     /// Bounds of group commits, with the quota of one queue.
     pub commit: CommitSettings,
     /// What may take how long.
@@ -62,6 +65,7 @@ impl BrokerConfig {
             public: None,
             unproven_max: 1_000,
             connections_max: 20_000,
+            unconfirmed_bytes_max: 256 * 1024 * 1024,
             commit: CommitSettings::default(),
             deadlines: Deadlines::default(),
         }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::budget::Budget;
 use super::frames::{Ended, Replies, Requests, out_of_place};
 use super::quic::{self, Trust};
+use super::room::Room;
 use super::shared::{Shared, drained};
 use super::{publish, subscription};
 
@@ -24,6 +25,8 @@ pub(super) struct Peer {
     pub(super) shared: Arc<Shared>,
     /// Its share of the memory for publishes.
     pub(super) budget: Budget,
+    /// Its share of the memory for what is sent.
+    room: Arc<Room>,
     quic: quinn::Connection,
     proven: RwLock<HashSet<VerifyingKey>>,
     /// Limits are only ever loosened.
@@ -35,7 +38,9 @@ pub(super) struct Peer {
 impl Peer {
     fn new(shared: Arc<Shared>, quic: quinn::Connection) -> Self {
         let (proven, known, streams) = (RwLock::default(), AtomicBool::new(false), AtomicUsize::new(quic::STREAMS_AT_FIRST));
-        Self { budget: shared.budget.for_connection(), shared, quic, proven, known, streams }
+        let window = quic.clone();
+        let room = shared.send_budget.for_connection(move |bytes| window.set_send_window(bytes as u64));
+        Self { budget: shared.budget.for_connection(), room, shared, quic, proven, known, streams }
     }
 
     fn is_known(&self) -> bool {
@@ -91,7 +96,7 @@ pub(super) async fn serve(shared: Arc<Shared>, quic: quinn::Connection, unproven
         }
         tokio::select! {
             stream = peer.quic.accept_bi() => match stream {
-                Ok(stream) if control.is_none() => control = Some(Control::new(stream)),
+                Ok(stream) if control.is_none() => control = Some(Control::new(stream, peer.room.clone())),
                 Ok(stream) => {
                     streams.spawn(serve_stream(peer.clone(), stream));
                     // And the first one.
@@ -143,9 +148,9 @@ enum Step {
 }
 
 impl Control {
-    fn new((send, receive): (quinn::SendStream, quinn::RecvStream)) -> Self {
+    fn new((send, receive): (quinn::SendStream, quinn::RecvStream), room: Arc<Room>) -> Self {
         let greeting = Greeting { greeted: false, proofs: 0 };
-        Self::Open(Box::new((Requests::new(receive), Replies::new(send), greeting)))
+        Self::Open(Box::new((Requests::new(receive), Replies::new(send, room), greeting)))
     }
 }
 
@@ -197,7 +202,7 @@ fn prove(peer: &Peer, proofs: usize, proof: &Prove) -> Result<(Reply, Step), End
 /// Serves a stream by what its first frame asks for.
 async fn serve_stream(peer: Arc<Peer>, (send, receive): (quinn::SendStream, quinn::RecvStream)) {
     let mut requests = Requests::new(receive);
-    let replies = Replies::new(send);
+    let replies = Replies::new(send, peer.room.clone());
     if peer.shared.is_draining() {
         return replies.end(Ended::Refused(shutting_down())).await;
     }

@@ -1,11 +1,14 @@
 //! Frames on one stream. Both halves may be cancelled between any two polls and lose nothing.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tidings_proto::caps::FRAME_BYTES_MAX_UNPROVEN;
 use tidings_proto::wire::{FrameBuffer, FrameError};
 use tidings_proto::{Refusal, RefusalCode, Reply, Request};
 
 use super::budget::Held;
+use super::room::{Room, Sending};
 
 /// Longest piece taken off a stream at once, bytes.
 const PIECE_BYTES_MAX: usize = 64 * 1024;
@@ -85,11 +88,13 @@ pub(super) struct Replies {
     unsent: Bytes,
     /// Length of the frame that `unsent` is the rest of, bytes.
     frame_bytes: usize,
+    sending: Sending,
 }
 
 impl Replies {
-    pub(super) fn new(stream: quinn::SendStream) -> Self {
-        Self { stream, unsent: Bytes::new(), frame_bytes: 0 }
+    /// Nothing is on its way yet. `room` is that of the connection.
+    pub(super) fn new(stream: quinn::SendStream, room: Arc<Room>) -> Self {
+        Self { stream, unsent: Bytes::new(), frame_bytes: 0, sending: Sending::new(room) }
     }
 
     /// Whether the last frame was taken whole: time for the next.
@@ -101,7 +106,13 @@ impl Replies {
     pub(super) fn put(&mut self, frame: Bytes) {
         debug_assert!(self.is_idle(), "one frame at a time");
         self.frame_bytes = frame.len();
+        self.sending.begins(frame.len());
         self.unsent = frame;
+    }
+
+    /// There is nothing more to send for now.
+    pub(super) fn rest(&mut self) {
+        self.sending.rests();
     }
 
     /// Takes back a frame of which the stream took nothing yet. False: a part of one has left, and it stays.
@@ -119,6 +130,7 @@ impl Replies {
         while !self.unsent.is_empty() {
             self.stream.write_chunks(std::slice::from_mut(&mut self.unsent)).await.map_err(|_| Ended::Gone)?;
         }
+        self.sending.was_taken();
         Ok(())
     }
 

@@ -18,6 +18,7 @@ mod publish; // one publish stream
 mod pulses; // what owners say between heads
 mod quic; // settings of a public server
 mod recover; // a queue on its way back to its owner
+mod room; // memory for what is sent
 mod shared; // what all tasks of one broker use
 mod subscription; // one subscription
 mod transfer; // a transfer on its way

@@ -112,6 +112,9 @@ async fn serve(shared: Arc<Shared>, descriptor: Arc<QueueDescriptor>, told: Told
             drop(incoming);
             return replies.finish().await;
         }
+        if replies.is_idle() && answers.is_empty() {
+            replies.rest();
+        }
         tokio::select! {
             request = requests.next_held(), if intake.is_open() => match request {
                 Ok((Request::Pulse(pulse), _)) => if let Err(refusal) = take_pulse(&shared, &descriptor, &pulse).await {

@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tidings_proto::caps::STREAMS_PER_CONNECTION_MAX;
 
 use super::identity::{Identity, IdentityError};
+use super::room::WINDOW_BYTES_MIN;
 
 const ALPN: &[u8] = b"tidings/1";
 const QUIC_VERSION_1: u32 = 1;
@@ -78,7 +79,6 @@ pub(super) fn raise_limits(connection: &quinn::Connection, trust: Trust) {
     match trust {
         Trust::Proven => {
             connection.set_receive_window((4 * 1024 * 1024u32).into());
-            connection.set_send_window(8 * 1024 * 1024);
             connection.set_max_concurrent_bi_streams(8u32.into());
         }
         Trust::Known => allow_streams(connection, STREAMS_AT_FIRST),
@@ -124,7 +124,7 @@ fn tls(identity: &Identity) -> Result<QuicServerConfig, IdentityError> {
 fn transport() -> TransportConfig {
     let mut config = TransportConfig::default();
     config.max_idle_timeout(Some(IdleTimeout::try_from(IDLE).expect("30 s is far below the longest idle timeout")));
-    config.stream_receive_window(STREAM_WINDOW.into()).receive_window((64 * 1024u32).into()).send_window(256 * 1024);
+    config.stream_receive_window(STREAM_WINDOW.into()).receive_window((64 * 1024u32).into()).send_window(WINDOW_BYTES_MIN as u64);
     config.max_concurrent_bidi_streams(1u32.into()).max_concurrent_uni_streams(0u32.into());
     config.datagram_receive_buffer_size(None);
     // Small answers of many streams share packets instead of one packet each.

@@ -13,6 +13,7 @@ use super::budget::Budget;
 use super::config::{Admission, BrokerConfig, Deadlines};
 use super::pulses::Pulses;
 use super::recover::Recoveries;
+use super::room::SendBudget;
 use super::transfer::Transfers;
 use super::wakes::Wakes;
 use crate::commit::CommitJob;
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     pub(super) pulses: Pulses,
     pub(super) wakes: Arc<Wakes>,
     pub(super) budget: Budget,
+    pub(super) send_budget: SendBudget,
     pub(super) transfers: Transfers,
     pub(super) recoveries: Recoveries,
     pub(super) draining: watch::Receiver<bool>,
@@ -59,6 +61,7 @@ impl Shared {
             pulses: Pulses::new(wakes.clone()),
             wakes,
             budget: Budget::for_broker(),
+            send_budget: SendBudget::new(config.unconfirmed_bytes_max),
             transfers: Transfers::new(config.commit.live_bytes_max),
             recoveries: Recoveries::new(),
             draining,

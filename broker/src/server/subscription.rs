@@ -46,6 +46,7 @@ pub(super) async fn run(peer: Arc<Peer>, subscribe: Subscribe, mut requests: Req
             match streaming.next() {
                 Some(frame) => replies.put(frame),
                 None if streaming.ended => return replies.finish().await,
+                None if streaming.reading.is_none() => replies.rest(),
                 None => {}
             }
         }

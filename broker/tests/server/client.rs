@@ -37,6 +37,15 @@ pub(crate) async fn handshake(
     broker: &Broker,
     groups: Vec<&'static dyn SupportedKxGroup>,
 ) -> Result<(quinn::Endpoint, quinn::Connection), quinn::ConnectionError> {
+    handshake_as(broker, groups, quinn::TransportConfig::default()).await
+}
+
+/// The same with the client's own limits.
+async fn handshake_as(
+    broker: &Broker,
+    groups: Vec<&'static dyn SupportedKxGroup>,
+    transport: quinn::TransportConfig,
+) -> Result<(quinn::Endpoint, quinn::Connection), quinn::ConnectionError> {
     let mut provider = aws_lc_rs::default_provider();
     provider.kx_groups = groups;
     let provider = Arc::new(provider);
@@ -50,7 +59,8 @@ pub(crate) async fn handshake(
     tls.alpn_protocols = vec![b"tidings/1".to_vec()];
     let tls = QuicClientConfig::try_from(Arc::new(tls)).expect("a suite for QUIC");
     let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).expect("a socket");
-    let config = quinn::ClientConfig::new(Arc::new(tls));
+    let mut config = quinn::ClientConfig::new(Arc::new(tls));
+    config.transport_config(Arc::new(transport));
     let connecting = endpoint.connect_with(config, broker.local_addr(), "broker.example").expect("a valid address");
     Ok((endpoint, connecting.await?))
 }
@@ -58,14 +68,31 @@ pub(crate) async fn handshake(
 impl TestClient {
     /// Connected; nothing was sent yet.
     pub(crate) async fn connect(broker: &Broker) -> Self {
-        let (endpoint, quic) = handshake(broker, vec![aws_lc_rs::kx_group::X25519MLKEM768]).await.expect("connected");
+        Self::connect_as(broker, quinn::TransportConfig::default()).await
+    }
+
+    /// Connected with limits of its own.
+    async fn connect_as(broker: &Broker, transport: quinn::TransportConfig) -> Self {
+        let (endpoint, quic) = handshake_as(broker, vec![aws_lc_rs::kx_group::X25519MLKEM768], transport).await.expect("connected");
         let control = TestStream::open(&quic).await.expect("the first stream is always there");
         Self { quic, control, _endpoint: endpoint }
     }
 
     /// Connected and greeted.
     pub(crate) async fn greeted(broker: &Broker) -> Self {
-        let mut client = Self::connect(broker).await;
+        Self::connect(broker).await.greet().await
+    }
+
+    /// Connected and greeted; the broker may send as much as it likes before any of it was read.
+    #[allow(dead_code, reason = "for the tests of what is bounded then")]
+    pub(crate) async fn greedy(broker: &Broker) -> Self {
+        let mut transport = quinn::TransportConfig::default();
+        transport.stream_receive_window(quinn::VarInt::MAX).receive_window(quinn::VarInt::MAX);
+        Self::connect_as(broker, transport).await.greet().await
+    }
+
+    async fn greet(self) -> Self {
+        let mut client = self;
         let greeting = Request::Hello(Hello { software: "test".into() });
         assert!(matches!(client.control.ask(greeting).await, Some(Reply::Welcome(_))));
         client
