@@ -6,7 +6,7 @@ use tidings_core::{Cursor, Decoder, Encoder, Object, RecordPath};
 use tidings_proto::caps::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, TEXT_BYTES_MAX};
 use tidings_proto::{Birth, QueueId, VerifyingKey};
 
-use super::reader_store::{pending, winner};
+use super::reader_store::winner;
 use super::{FollowTables, StateError, rows, tables};
 
 /// A follow, its addresses and its verdict.
@@ -88,12 +88,6 @@ impl FollowView<'_> {
             count += 1;
         }
         Ok(count)
-    }
-
-    /// Whether a change waits that is not among those handed out under `known`.
-    pub(crate) fn has_pending(&self, queue: &QueueId, known: impl Fn(&super::PendingRow) -> bool) -> Result<bool, StateError> {
-        let table = self.0.open_table(tables::CHANGES)?;
-        Ok(!pending(&table, queue.bytes(), |row| (!known(&row)).then_some(row), 1)?.is_empty())
     }
 
     /// Whether a held row waits for a build that can read it.

@@ -11,6 +11,9 @@ use tidings_proto::{Birth, Offset, QueueId};
 use super::tables::{self, Queue};
 use super::{PendingRow, StateError, rows};
 
+/// Records that a transaction remembers as changed; more of them are found by looking at all.
+const TOUCHED_MAX: usize = 10_000;
+
 type ByBirth<'t> = Table<'t, (Queue, u64), &'static [u8]>;
 type ByPath<'t> = Table<'t, (Queue, &'static str, u64), ()>;
 
@@ -26,6 +29,8 @@ pub(crate) struct FollowTables<'t> {
     aside: ByBirth<'t>,
     aside_paths: ByPath<'t>,
     changes: Table<'t, (Queue, &'static str), &'static [u8]>,
+    /// Records of which a waiting change was written in this transaction; `None` if they were many.
+    touched: Option<Vec<RecordPath>>,
 }
 
 impl<'t> FollowTables<'t> {
@@ -40,6 +45,7 @@ impl<'t> FollowTables<'t> {
             aside: transaction.open_table(tables::ASIDE)?,
             aside_paths: transaction.open_table(tables::ASIDE_PATHS)?,
             changes: transaction.open_table(tables::CHANGES)?,
+            touched: Some(Vec::new()),
         })
     }
 
@@ -50,15 +56,42 @@ impl<'t> FollowTables<'t> {
         self.ending.retain_in((&self.queue, 0, 0)..=(&self.queue, u64::MAX, u64::MAX), |_, ()| false)?;
         self.clear_staged()?;
         self.clear_aside()?;
-        for row in self.pending(Some, usize::MAX)? {
+        for row in self.pending_after(None, |_| true, usize::MAX)? {
             self.changes.remove((&self.queue, row.change.path.as_str()))?;
         }
         Ok(())
     }
 
-    /// At most `limit` rows of waiting changes that `wanted` keeps, ascending by path.
-    pub(crate) fn pending(&self, wanted: impl Fn(PendingRow) -> Option<PendingRow>, limit: usize) -> Result<Vec<PendingRow>, StateError> {
-        pending(&self.changes, &self.queue, wanted, limit)
+    /// Whether no change waits.
+    pub(crate) fn none_waits(&self) -> Result<bool, StateError> {
+        Ok(self.pending_after(None, |_| true, 1)?.is_empty())
+    }
+
+    /// At most `limit` waiting changes of records above a path that are wanted, ascending by path.
+    pub(crate) fn pending_after(
+        &self,
+        after: Option<&RecordPath>,
+        wanted: impl Fn(&PendingRow) -> bool,
+        limit: usize,
+    ) -> Result<Vec<PendingRow>, StateError> {
+        let (mut found, first) = (Vec::new(), after.map_or("", RecordPath::as_str));
+        for row in self.changes.range((&self.queue, first)..)? {
+            let (key, value) = row?;
+            let (of, path) = key.value();
+            if *of != self.queue || found.len() >= limit {
+                break;
+            }
+            if after.is_some_and(|after| after.as_str() == path) {
+                continue;
+            }
+            found.extend(Some(rows::decode_pending(rows::path(path)?, value.value())?).filter(&wanted));
+        }
+        Ok(found)
+    }
+
+    /// Records of which a waiting change was written in this transaction, some perhaps more than once; `None` if they were many.
+    pub(crate) fn take_touched(&mut self) -> Option<Vec<RecordPath>> {
+        std::mem::replace(&mut self.touched, Some(Vec::new()))
     }
 
     pub(crate) fn pending_row(&self, path: &RecordPath) -> Result<Option<PendingRow>, StateError> {
@@ -101,25 +134,6 @@ impl<'t> FollowTables<'t> {
         }
         Ok(())
     }
-}
-
-/// The changes of one queue that wait.
-pub(super) fn pending(
-    changes: &impl ReadableTable<(Queue, &'static str), &'static [u8]>,
-    queue: &[u8; 32],
-    wanted: impl Fn(PendingRow) -> Option<PendingRow>,
-    limit: usize,
-) -> Result<Vec<PendingRow>, StateError> {
-    let mut found = Vec::new();
-    for row in changes.range((queue, "")..)? {
-        let (key, value) = row?;
-        let (of, path) = key.value();
-        if of != queue || found.len() >= limit {
-            break;
-        }
-        found.extend(wanted(rows::decode_pending(rows::path(path)?, value.value())?));
-    }
-    Ok(found)
 }
 
 /// The row of `path` with the highest offset.
@@ -304,7 +318,13 @@ impl ReaderStore for FollowTables<'_> {
         let seen = if handed.is_some() { Handed::Perhaps } else { Handed::Never };
         let path = change.path.clone();
         match change.after(waits.as_ref().map(|row| (&row.change, seen))) {
-            Some(change) => self.put_pending(&PendingRow { change, handed }),
+            Some(change) => {
+                self.touched = self.touched.take().filter(|touched| touched.len() < TOUCHED_MAX);
+                if let Some(touched) = &mut self.touched {
+                    touched.push(path);
+                }
+                self.put_pending(&PendingRow { change, handed })
+            }
             None => self.remove_pending(&path),
         }
     }

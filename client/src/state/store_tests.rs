@@ -119,7 +119,7 @@ fn look<S: ReaderStore>(store: &S) -> Result<Look, S::Error> {
 }
 
 fn waiting(tables: &FollowTables<'_>) -> Vec<Change> {
-    let rows = tables.pending(Some, usize::MAX).expect("read");
+    let rows = tables.pending_after(None, |_| true, usize::MAX).expect("read");
     rows.into_iter().map(|row| row.change).collect()
 }
 

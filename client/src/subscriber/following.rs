@@ -13,7 +13,7 @@ use tidings_proto::{QueueId, Refusal, RefusalCode, Reply, Timestamp};
 use super::event::VerdictReport;
 use super::evidence;
 use super::follow::FollowError;
-use super::handout::HandOut;
+use super::handout::{HandOut, Unseen};
 use crate::clock;
 use crate::state::{About, Claim, Claimed, FollowStep, FollowTables, FollowView, Keep, State, StateError};
 
@@ -98,14 +98,16 @@ impl Following {
 
     /// What to subscribe with at `broker`.
     pub(super) fn begin(&mut self, broker: &str) -> Result<Subscribe, StateError> {
-        let mut reader = self.reader.clone();
+        let (mut reader, mut session) = (self.reader.clone(), self.handout.session());
         let subscribe = self.state.write_with(|transaction| {
             let mut tables = FollowTables::open(transaction, &self.queue)?;
             let subscribe = reader.begin(broker, &mut tables)?;
+            session.unseen.changed(tables.take_touched());
             drop(tables);
             FollowStep(transaction).put_reader(&reader)?;
             Ok::<_, StateError>((subscribe, Keep::UntilCrash))
         })?;
+        drop(session);
         self.reader = reader;
         Ok(subscribe)
     }
@@ -117,7 +119,7 @@ impl Following {
         let promised = reader.is_promised();
         // The highest head seen must survive: it keeps older ones out. [P-11]
         let mut durable = self.volatile_steps >= VOLATILE_STEPS_MAX || frames.iter().any(|frame| matches!(frame, Reply::Announce(_)));
-        let mut session = listening.map(|listening| (listening, self.handout.session()));
+        let mut session = self.handout.session();
         let taken = self.state.write_with(|transaction| {
             let mut tables = FollowTables::open(transaction, &self.queue)?;
             let mut outcome = Outcome::default();
@@ -130,8 +132,9 @@ impl Following {
             tables.keep_staged()?;
             // A lost pulse makes a later one of the same promise due earlier; a lost first one would be a promise forgotten. [P-16]
             durable |= outcome.accepted.is_some() || outcome.end.is_some() || (reader.is_promised() && !promised);
-            let settled = outcome.accepted.is_some() && tables.pending(Some, 1)?.is_empty();
-            if let (Some((listening, session)), Some(accepted)) = (&session, &outcome.accepted)
+            let settled = outcome.accepted.is_some() && tables.none_waits()?;
+            session.unseen.changed(tables.take_touched());
+            if let (Some(listening), Some(accepted)) = (&listening, &outcome.accepted)
                 && accepted.changes > 0
                 && (listening.open || accepted.caught_up)
             {
@@ -147,13 +150,18 @@ impl Following {
         });
         let (outcome, durable) = match taken {
             // A row that cannot be read any more is damage of this node like any other. [P-14]
-            Err(StateError::Damaged(detail)) => {
+            Err(error) => {
+                // Nothing of it was written.
+                session.unseen = Unseen::default();
                 drop(session);
-                return self.rebuild(&detail);
+                return match error {
+                    StateError::Damaged(detail) => self.rebuild(&detail),
+                    error => Err(error),
+                };
             }
-            taken => taken?,
+            Ok(taken) => taken,
         };
-        if let (Some((listening, session)), Some(changes)) = (&mut session, &outcome.handed_out) {
+        if let (Some(listening), Some(changes)) = (&listening, &outcome.handed_out) {
             session.remember(changes, Some(reader.cursor()).filter(|_| changes.len() < listening.limit));
         }
         drop(session);
@@ -164,27 +172,31 @@ impl Following {
 
     fn rebuild(&mut self, detail: &str) -> Result<Outcome, StateError> {
         tracing::error!(%detail, "the held set cannot be read; it is read again from the broker");
-        let mut reader = self.reader.clone();
+        let (mut reader, mut session) = (self.reader.clone(), self.handout.session());
         self.state.write(|transaction| {
             let mut tables = FollowTables::open(transaction, &self.queue)?;
             let _ = reader.rebuild(&mut tables)?;
+            session.unseen.changed(tables.take_touched());
             drop(tables);
             FollowStep(transaction).put_reader(&reader)
         })?;
+        drop(session);
         self.reader = reader;
         Ok(Outcome { end: Some(End::LocalDamage), ..Outcome::default() })
     }
 
     /// The witness's head was not shown in all the time there was. [P-21]
     pub(super) fn overdue(&mut self, witnessed: &SignedHead) -> Result<Option<End>, StateError> {
-        let mut reader = self.reader.clone();
+        let (mut reader, mut session) = (self.reader.clone(), self.handout.session());
         let step = self.state.write(|transaction| {
             let mut tables = FollowTables::open(transaction, &self.queue)?;
             let step = reader.on_overdue(witnessed, &mut tables)?;
+            session.unseen.changed(tables.take_touched());
             drop(tables);
             FollowStep(transaction).put_reader(&reader)?;
             Ok::<_, StateError>(step)
         })?;
+        drop(session);
         self.reader = reader;
         let mut outcome = Outcome::default();
         apply(step, &mut outcome);
@@ -196,9 +208,12 @@ impl Following {
         if !self.state.read(|transaction| FollowView(transaction).has_quarantined(&self.queue))? {
             return Ok(());
         }
+        let mut session = self.handout.session();
         self.state.write(|transaction| {
             let mut tables = FollowTables::open(transaction, &self.queue)?;
-            self.reader.reopen(&mut tables).map(drop)
+            self.reader.reopen(&mut tables)?;
+            session.unseen.changed(tables.take_touched());
+            Ok(())
         })
     }
 

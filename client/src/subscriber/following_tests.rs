@@ -119,7 +119,7 @@ fn a_row_that_an_older_build_set_aside_is_read_when_the_follow_starts() {
     let _following = scene.open();
     assert!(!scene.has_quarantined());
     assert_eq!(scene.value().as_deref(), Some(&b"one"[..]));
-    assert_eq!(scene.tables(|tables| tables.pending(Some, 9)).len(), 1);
+    assert_eq!(scene.tables(|tables| tables.pending_after(None, |_| true, 9)).len(), 1);
 }
 
 /// [P-15] What an application that waits is told in the step that verified it is marked in that step: nobody hands it out again, and a

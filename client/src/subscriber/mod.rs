@@ -301,3 +301,5 @@ fn value_of(view: &FollowView<'_>, queue: &QueueId, path: &RecordPath, as_of: Ti
 
 #[cfg(test)]
 mod following_tests;
+#[cfg(test)]
+mod handout_tests;
