@@ -45,6 +45,12 @@ pub(crate) struct Plan {
     pub(crate) queues: Vec<usize>,
     /// Bytes of values to start again with.
     pub(crate) restart_bytes: u64,
+    /// Readers that catch up at once while memory is watched.
+    pub(crate) catching_up: usize,
+    /// Entries that each of them catches up with.
+    pub(crate) caught_up: u64,
+    /// Length of a burst of writes then.
+    pub(crate) burst_lasts: Duration,
 }
 
 impl Plan {
@@ -91,6 +97,9 @@ impl Plan {
             entries: vec![10_000, 100_000, 1_000_000],
             queues: vec![1, 10, 100, 1_000],
             restart_bytes: 1_000_000_000,
+            catching_up: 100,
+            caught_up: 20_000,
+            burst_lasts: Duration::from_secs(15),
         }
     }
 
@@ -109,6 +118,9 @@ impl Plan {
             entries: vec![10_000, 30_000],
             queues: vec![1, 10],
             restart_bytes: 30_000_000,
+            catching_up: 20,
+            caught_up: 5_000,
+            burst_lasts: Duration::from_secs(3),
             ..Self::usual()
         }
     }

@@ -15,7 +15,11 @@ const FONT: &str = "font-family=\"Helvetica, Arial, sans-serif\"";
 
 /// The plot of one workload.
 pub(crate) fn workload(name: &str, rows: &[Row]) -> String {
-    if name == "growth" { curves(rows) } else { bars(rows) }
+    match name {
+        "growth" => curves(rows),
+        "memory" => phases(rows),
+        _ => bars(rows),
+    }
 }
 
 fn color(system: System) -> &'static str {
@@ -89,6 +93,32 @@ fn field(body: &mut String, top: f64, name: &str, rows: &[&Row]) {
             text(body, x + 8.0, y + 4.0, "start", system.name(), color(system));
         }
     }
+}
+
+/// One curve over time, a part for each row, which are told below it.
+fn phases(rows: &[Row]) -> String {
+    let points = || rows.iter().flat_map(|row| &row.curve);
+    let (last, most) = points().fold((1.0f64, 1.0f64), |(last, most), point| (last.max(point.0), most.max(point.1)));
+    let width = WIDTH - LEFT / 2.0 - 20.0;
+    let x = |seconds: f64| LEFT / 2.0 + width * seconds / last;
+    let y = |bytes: f64| TOP + CURVES_HEIGHT * (1.0 - bytes / most);
+    let (mut body, bottom) = (String::new(), TOP + CURVES_HEIGHT);
+    text(&mut body, 10.0, TOP - 12.0, "start", "resident memory of the broker over seconds", "#222");
+    for part in [0.0, 0.5, 1.0] {
+        text(&mut body, LEFT / 2.0 - 8.0, y(most * part) + 4.0, "end", &Judge::Bytes.written(most * part), "#222");
+        text(&mut body, x(last * part), bottom + 16.0, "middle", &format!("{:.0}", last * part), "#222");
+    }
+    let _ = writeln!(body, "<path d=\"M{} {TOP} V{bottom} H{}\" fill=\"none\" stroke=\"#888\"/>", LEFT / 2.0, LEFT / 2.0 + width);
+    let path: Vec<_> = points().map(|(seconds, bytes)| format!("{:.1},{:.1}", x(*seconds), y(*bytes))).collect();
+    let line = color(System::Tidings);
+    let _ = writeln!(body, "<polyline points=\"{}\" fill=\"none\" stroke=\"{line}\" stroke-width=\"2\"/>", path.join(" "));
+    for (at, row) in rows.iter().enumerate() {
+        let Some((seconds, _)) = row.curve.first() else { continue };
+        let _ = writeln!(body, "<path d=\"M{0:.1} {TOP} V{bottom}\" stroke=\"#ccc\" stroke-dasharray=\"3 3\"/>", x(*seconds));
+        text(&mut body, x(*seconds) + 4.0, TOP + 12.0, "start", &format!("{}", at + 1), "#555");
+        text(&mut body, 10.0, bottom + 44.0 + LINE * at as f64, "start", &row.case, "#222");
+    }
+    image(bottom + 50.0 + LINE * rows.len() as f64, &body)
 }
 
 /// The first number in a case.

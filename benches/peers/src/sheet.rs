@@ -40,6 +40,8 @@ pub(crate) struct Reading {
     pub(crate) cost: Cost,
     /// How the system was used, in words.
     pub(crate) setting: String,
+    /// The figure over time: seconds since the beginning of the workload, and what it was then.
+    pub(crate) curve: Vec<(f64, f64)>,
 }
 
 /// One line of a table: the rounds of one system in one case.
@@ -68,6 +70,9 @@ pub(crate) struct Row {
     pub(crate) latency: Option<Percentiles>,
     /// Cost in the median round.
     pub(crate) cost: Cost,
+    /// The figure over time in the median round, if it was watched: seconds and the figure.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) curve: Vec<(f64, f64)>,
     /// Why there is no figure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failure: Option<String>,
@@ -157,9 +162,9 @@ fn row(mut taken: Taken) -> Row {
     let spread = figures.first().copied().zip(figures.last().copied());
     let median = taken.readings.into_iter().nth(rounds.saturating_sub(1) / 2);
     let figure = median.as_ref().map(|reading| judge.figure(reading));
-    let Reading { messages, latency, cost, setting, .. } = median.unwrap_or_default();
+    let Reading { messages, latency, cost, setting, curve, .. } = median.unwrap_or_default();
     let failure = taken.failure.filter(|_| rounds == 0);
-    Row { case: taken.case, judge, system: taken.system, setting, rounds, messages, figure, spread, latency, cost, failure }
+    Row { case: taken.case, judge, system: taken.system, setting, rounds, messages, figure, spread, latency, cost, curve, failure }
 }
 
 /// Microseconds as a time of three digits.

@@ -20,6 +20,7 @@ pub(crate) fn title(name: &str) -> &'static str {
         "idle" => "Idle readers",
         "growth" => "Growth",
         "restart" => "Restart after SIGKILL",
+        "memory" => "Memory of the broker over time",
         _ => "Workload",
     }
 }
@@ -132,7 +133,20 @@ mod tests {
 
     fn row(system: System, judge: Judge, figure: Option<f64>) -> Row {
         let (case, setting, cost) = ("a".to_owned(), "used".to_owned(), Cost::default());
-        Row { case, judge, system, setting, rounds: 1, messages: 1, figure, spread: None, latency: None, cost, failure: None }
+        Row {
+            case,
+            judge,
+            system,
+            setting,
+            rounds: 1,
+            messages: 1,
+            figure,
+            spread: None,
+            latency: None,
+            cost,
+            curve: Vec::new(),
+            failure: None,
+        }
     }
 
     #[test]

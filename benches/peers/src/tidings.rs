@@ -77,6 +77,11 @@ impl Tidings {
 }
 
 impl Bench {
+    /// Its process, while it runs.
+    pub(crate) fn process(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Its next line; `None` when it ended well.
     pub(crate) async fn line(&mut self) -> Result<Option<Value>> {
         let line = tokio::time::timeout(ENDS_WITHIN, self.lines.next_line()).await.context("tidings bench does not end")??;

@@ -5,6 +5,7 @@ mod conflated;
 mod growth;
 mod idle;
 mod live;
+mod memory;
 mod publish;
 mod restart;
 
@@ -22,7 +23,7 @@ use crate::tidings::number;
 use crate::tls::Tls;
 
 /// Names of all, in the order of the tables.
-pub(crate) const WORKLOADS: [&str; 7] = ["publish", "live", "catch-up", "conflated", "idle", "growth", "restart"];
+pub(crate) const WORKLOADS: [&str; 8] = ["publish", "live", "catch-up", "conflated", "idle", "growth", "restart", "memory"];
 
 /// What all workloads share.
 pub(crate) struct Bed {
@@ -77,6 +78,7 @@ pub(crate) async fn measure(name: &str, bed: &mut Bed) -> Result<Sheet> {
             "idle" => idle::round(bed, &mut sheet).await,
             "growth" => growth::round(bed, &mut sheet).await,
             "restart" => restart::round(bed, &mut sheet).await,
+            "memory" => memory::round(bed, &mut sheet).await,
             _ => return Err(anyhow!("no workload {name}")),
         }
     }
@@ -85,7 +87,7 @@ pub(crate) async fn measure(name: &str, bed: &mut Bed) -> Result<Sheet> {
 
 /// Those that first fill a server for long are taken once; they read several times within it.
 fn rounds(name: &str, plan: &Plan) -> usize {
-    if matches!(name, "conflated" | "idle" | "growth" | "restart") { 1 } else { plan.rounds }
+    if matches!(name, "conflated" | "idle" | "growth" | "restart" | "memory") { 1 } else { plan.rounds }
 }
 
 /// What a line of `tidings bench` says, with the cost of the broker from the meter.
