@@ -91,7 +91,7 @@ impl<'t> FollowTables<'t> {
 
     /// Records of which a waiting change was written in this transaction, some perhaps more than once; `None` if they were many.
     pub(crate) fn take_touched(&mut self) -> Option<Vec<RecordPath>> {
-        std::mem::replace(&mut self.touched, Some(Vec::new()))
+        self.touched.replace(Vec::new())
     }
 
     pub(crate) fn pending_row(&self, path: &RecordPath) -> Result<Option<PendingRow>, StateError> {
