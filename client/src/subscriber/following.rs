@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use redb::WriteTransaction;
 use tidings_core::reader::{Accepted, Change, Evidence, Fault, Finding, PulseTaken, Reader, Step, Verdict};
 use tidings_core::{Acknowledgement, Cursor, NodeKey, SignedHead};
 use tidings_proto::frames::Subscribe;
@@ -13,7 +14,7 @@ use tidings_proto::{QueueId, Refusal, RefusalCode, Reply, Timestamp};
 use super::event::VerdictReport;
 use super::evidence;
 use super::follow::FollowError;
-use super::handout::{HandOut, Unseen};
+use super::handout::{HandOut, Session};
 use crate::clock;
 use crate::state::{About, Claim, Claimed, FollowStep, FollowTables, FollowView, Keep, State, StateError};
 
@@ -98,18 +99,7 @@ impl Following {
 
     /// What to subscribe with at `broker`.
     pub(super) fn begin(&mut self, broker: &str) -> Result<Subscribe, StateError> {
-        let (mut reader, mut session) = (self.reader.clone(), self.handout.session());
-        let subscribe = self.state.write_with(|transaction| {
-            let mut tables = FollowTables::open(transaction, &self.queue)?;
-            let subscribe = reader.begin(broker, &mut tables)?;
-            session.unseen.changed(tables.take_touched());
-            drop(tables);
-            FollowStep(transaction).put_reader(&reader)?;
-            Ok::<_, StateError>((subscribe, Keep::UntilCrash))
-        })?;
-        drop(session);
-        self.reader = reader;
-        Ok(subscribe)
+        self.stepped(Keep::UntilCrash, |reader, tables| reader.begin(broker, tables))
     }
 
     /// Takes frames that came by `now` up to the first that ends the subscription, all in one transaction. What they change is handed
@@ -119,8 +109,7 @@ impl Following {
         let promised = reader.is_promised();
         // The highest head seen must survive: it keeps older ones out. [P-11]
         let mut durable = self.volatile_steps >= VOLATILE_STEPS_MAX || frames.iter().any(|frame| matches!(frame, Reply::Announce(_)));
-        let mut session = self.handout.session();
-        let taken = self.state.write_with(|transaction| {
+        let step = |transaction: &WriteTransaction, session: &mut Session| {
             let mut tables = FollowTables::open(transaction, &self.queue)?;
             let mut outcome = Outcome::default();
             for frame in frames {
@@ -146,58 +135,56 @@ impl Following {
             if settled {
                 outcome.acknowledge = step.acknowledge(&self.queue, Some(reader.cursor()))?;
             }
-            Ok::<_, StateError>(((outcome, durable), if durable { Keep::Durably } else { Keep::UntilCrash }))
-        });
-        let (outcome, durable) = match taken {
-            // A row that cannot be read any more is damage of this node like any other. [P-14]
-            Err(error) => {
-                // Nothing of it was written.
-                session.unseen = Unseen::default();
-                drop(session);
-                return match error {
-                    StateError::Damaged(detail) => self.rebuild(&detail),
-                    error => Err(error),
-                };
-            }
-            Ok(taken) => taken,
+            let keep = if durable { Keep::Durably } else { Keep::UntilCrash };
+            Ok::<_, StateError>(((outcome, reader, durable), keep))
         };
-        if let (Some(listening), Some(changes)) = (&listening, &outcome.handed_out) {
-            session.remember(changes, Some(reader.cursor()).filter(|_| changes.len() < listening.limit));
-        }
-        drop(session);
+        let taken = self.handout.within(|session| {
+            let (outcome, reader, durable) = self.state.write_with(|transaction| step(transaction, session))?;
+            if let (Some(listening), Some(changes)) = (&listening, &outcome.handed_out) {
+                session.remember(changes, Some(reader.cursor()).filter(|_| changes.len() < listening.limit));
+            }
+            Ok((outcome, reader, durable))
+        });
+        let (outcome, reader, durable) = match taken {
+            // A row that cannot be read any more is damage of this node like any other. [P-14]
+            Err(StateError::Damaged(detail)) => return self.rebuild(&detail),
+            taken => taken?,
+        };
         self.reader = reader;
         self.volatile_steps = if durable { 0 } else { self.volatile_steps + 1 };
         Ok(outcome)
     }
 
+    /// One step of the reader, in a transaction of its own. Nothing is different after one that fails.
+    fn stepped<T>(
+        &mut self,
+        keep: Keep,
+        step: impl FnOnce(&mut Reader, &mut FollowTables<'_>) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        let mut reader = self.reader.clone();
+        let done = self.handout.within(|session| {
+            self.state.write_with(|transaction| {
+                let mut tables = FollowTables::open(transaction, &self.queue)?;
+                let done = step(&mut reader, &mut tables)?;
+                session.unseen.changed(tables.take_touched());
+                drop(tables);
+                FollowStep(transaction).put_reader(&reader)?;
+                Ok::<_, StateError>((done, keep))
+            })
+        })?;
+        self.reader = reader;
+        Ok(done)
+    }
+
     fn rebuild(&mut self, detail: &str) -> Result<Outcome, StateError> {
         tracing::error!(%detail, "the held set cannot be read; it is read again from the broker");
-        let (mut reader, mut session) = (self.reader.clone(), self.handout.session());
-        self.state.write(|transaction| {
-            let mut tables = FollowTables::open(transaction, &self.queue)?;
-            let _ = reader.rebuild(&mut tables)?;
-            session.unseen.changed(tables.take_touched());
-            drop(tables);
-            FollowStep(transaction).put_reader(&reader)
-        })?;
-        drop(session);
-        self.reader = reader;
+        self.stepped(Keep::Durably, |reader, tables| reader.rebuild(tables).map(drop))?;
         Ok(Outcome { end: Some(End::LocalDamage), ..Outcome::default() })
     }
 
     /// The witness's head was not shown in all the time there was. [P-21]
     pub(super) fn overdue(&mut self, witnessed: &SignedHead) -> Result<Option<End>, StateError> {
-        let (mut reader, mut session) = (self.reader.clone(), self.handout.session());
-        let step = self.state.write(|transaction| {
-            let mut tables = FollowTables::open(transaction, &self.queue)?;
-            let step = reader.on_overdue(witnessed, &mut tables)?;
-            session.unseen.changed(tables.take_touched());
-            drop(tables);
-            FollowStep(transaction).put_reader(&reader)?;
-            Ok::<_, StateError>(step)
-        })?;
-        drop(session);
-        self.reader = reader;
+        let step = self.stepped(Keep::Durably, |reader, tables| reader.on_overdue(witnessed, tables))?;
         let mut outcome = Outcome::default();
         apply(step, &mut outcome);
         Ok(outcome.end)
@@ -208,12 +195,13 @@ impl Following {
         if !self.state.read(|transaction| FollowView(transaction).has_quarantined(&self.queue))? {
             return Ok(());
         }
-        let mut session = self.handout.session();
-        self.state.write(|transaction| {
-            let mut tables = FollowTables::open(transaction, &self.queue)?;
-            self.reader.reopen(&mut tables)?;
-            session.unseen.changed(tables.take_touched());
-            Ok(())
+        self.handout.within(|session| {
+            self.state.write(|transaction| {
+                let mut tables = FollowTables::open(transaction, &self.queue)?;
+                self.reader.reopen(&mut tables)?;
+                session.unseen.changed(tables.take_touched());
+                Ok(())
+            })
         })
     }
 

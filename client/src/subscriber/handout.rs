@@ -49,25 +49,31 @@ impl HandOut {
     /// At most `limit` waiting changes that this session has not handed out. They are marked durably first: from then on the
     /// application may know them, so none of them may cancel out with a later one.
     pub(super) fn take(&self, limit: usize) -> Result<Vec<Change>, StateError> {
-        let mut session = self.session();
-        if session.unseen.is_nowhere() {
-            return Ok(Vec::new());
-        }
-        let taken = self.state.write_with(|transaction| {
-            let mut tables = FollowTables::open(transaction, &self.queue)?;
-            let changes = session.mark(&mut tables, limit)?;
-            drop(tables);
-            let cursor = FollowStep(transaction).reader(&self.queue)?.map(|reader| reader.cursor());
-            let keep = if changes.is_empty() { Keep::UntilCrash } else { Keep::Durably };
-            Ok::<_, StateError>(((changes, cursor), keep))
-        });
-        let (changes, cursor) = taken.inspect_err(|_| session.unseen = Unseen::default())?;
-        session.remember(&changes, cursor.filter(|_| changes.len() < limit));
-        Ok(changes)
+        self.within(|session| {
+            if session.unseen.is_nowhere() {
+                return Ok(Vec::new());
+            }
+            let (changes, cursor) = self.state.write_with(|transaction| {
+                let mut tables = FollowTables::open(transaction, &self.queue)?;
+                let changes = session.mark(&mut tables, limit)?;
+                drop(tables);
+                let cursor = FollowStep(transaction).reader(&self.queue)?.map(|reader| reader.cursor());
+                let keep = if changes.is_empty() { Keep::UntilCrash } else { Keep::Durably };
+                Ok::<_, StateError>(((changes, cursor), keep))
+            })?;
+            session.remember(&changes, cursor.filter(|_| changes.len() < limit));
+            Ok(changes)
+        })
     }
 
-    /// Keeps others from handing out. Not to be taken inside a transaction.
-    pub(super) fn session(&self) -> MutexGuard<'_, Session> {
+    /// Does a step that changes what waits, or hands out: with its transaction inside, and nobody else at it meanwhile. After one that
+    /// fails, everything that waits is looked at again.
+    pub(super) fn within<T>(&self, step: impl FnOnce(&mut Session) -> Result<T, StateError>) -> Result<T, StateError> {
+        let mut session = self.session();
+        step(&mut session).inspect_err(|_| session.unseen = Unseen::default())
+    }
+
+    fn session(&self) -> MutexGuard<'_, Session> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -96,7 +102,7 @@ impl Session {
     }
 
     /// At most `limit` waiting changes that were not handed out, marked as handed out, ascending by path. They are once this transaction
-    /// is durable and they are remembered; if it fails, where changes wait is not known any more.
+    /// is durable and they are remembered. [`HandOut::within`] a step.
     pub(super) fn mark(&mut self, tables: &mut FollowTables<'_>, limit: usize) -> Result<Vec<Change>, StateError> {
         let mut rows = Vec::new();
         while rows.len() < limit

@@ -62,29 +62,29 @@ impl World {
 
     /// As the step of a follow does it.
     fn come(&mut self, records: &[(u8, bool)], mark: usize, fails: bool) {
-        let mut session = self.handout.session();
-        let done = self.state.write_with(|transaction| {
-            let mut tables = FollowTables::open(transaction, &QUEUE)?;
-            for (record, is_there) in records {
-                self.offset += 1;
-                let kind = if *is_there { ChangeKind::Update } else { ChangeKind::Delete };
-                let (term, offset) = (Term::new(1), Offset::new(self.offset));
-                tables.change(Change { path: path(*record), kind, term, offset, mutation: Bytes::from_static(b"m") })?;
-            }
-            session.unseen.changed(tables.take_touched());
-            let changes = session.mark(&mut tables, mark)?;
-            match fails {
-                true => Err(StateError::Failed),
-                false => Ok((changes, Keep::UntilCrash)),
-            }
+        let offset = &mut self.offset;
+        let done = self.handout.within(|session| {
+            let changes = self.state.write_with(|transaction| {
+                let mut tables = FollowTables::open(transaction, &QUEUE)?;
+                for (record, is_there) in records {
+                    *offset += 1;
+                    let kind = if *is_there { ChangeKind::Update } else { ChangeKind::Delete };
+                    let (term, offset) = (Term::new(1), Offset::new(*offset));
+                    tables.change(Change { path: path(*record), kind, term, offset, mutation: Bytes::from_static(b"m") })?;
+                }
+                session.unseen.changed(tables.take_touched());
+                let changes = session.mark(&mut tables, mark)?;
+                match fails {
+                    true => Err(StateError::Failed),
+                    false => Ok((changes, Keep::UntilCrash)),
+                }
+            })?;
+            session.remember(&changes, None);
+            Ok(changes)
         });
-        match done {
-            Ok(changes) => {
-                session.remember(&changes, None);
-                drop(session);
-                self.handed_out(&changes);
-            }
-            Err(_) => session.unseen = Default::default(),
+        assert_eq!(done.is_err(), fails);
+        if let Ok(changes) = done {
+            self.handed_out(&changes);
         }
     }
 
