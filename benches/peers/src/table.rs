@@ -41,7 +41,10 @@ pub(crate) fn workload(name: &str, workload: &Workload) -> String {
         let cells: Vec<_> = used.iter().map(|(_, cell)| cell(row, rows)).collect();
         let _ = writeln!(text, "| {} |", cells.join(" | "));
     }
-    let _ = writeln!(text, "\n{}\n", wins(rows));
+    if rows.iter().any(|row| !row.system.is_ours()) {
+        let _ = writeln!(text, "\n{}", wins(rows));
+    }
+    text.push('\n');
     text
 }
 

@@ -121,6 +121,7 @@ impl Replies {
         if whole {
             self.unsent = Bytes::new();
             self.frame_bytes = 0;
+            self.sending.was_withdrawn();
         }
         whole || self.is_idle()
     }

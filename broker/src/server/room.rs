@@ -137,6 +137,11 @@ impl Sending {
         }
     }
 
+    /// The frame was taken back: that says nothing of what has arrived.
+    pub(super) fn was_withdrawn(&mut self) {
+        self.begun = None;
+    }
+
     /// All was handed to the stream. Most of it may still be on its way, so the share stays taken; but nothing more is taken than the
     /// smallest window allows.
     pub(super) fn rests(&mut self) {
@@ -222,6 +227,9 @@ mod tests {
             (now(&window), budget.0.available_permits()),
             (WINDOW_BYTES_MIN, BROKER_BYTES_MAX - WINDOW_BYTES_MAX + WINDOW_BYTES_MIN)
         );
+        live.begins(200);
+        live.was_withdrawn();
+        live.was_taken();
         live.begins(200);
         assert_eq!(budget.0.available_permits(), BROKER_BYTES_MAX - WINDOW_BYTES_MAX + WINDOW_BYTES_MIN);
         live.was_taken();

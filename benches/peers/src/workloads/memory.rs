@@ -27,7 +27,7 @@ const READS: Duration = Duration::from_secs(1);
 /// All phases on one broker.
 pub(super) async fn round(bed: &mut Bed, sheet: &mut Sheet) {
     if let Err(error) = phases(bed, sheet).await {
-        sheet.note("a phase that was not finished", Judge::Bytes, System::Tidings, Err(error));
+        sheet.note("a phase that was not finished", Judge::Bytes, System::TidingsForgetful, Err(error));
     }
 }
 
@@ -97,7 +97,7 @@ impl Watch {
         let seconds = self.began.elapsed().as_secs_f64();
         let last = curve.last().map_or(0.0, |point| point.1);
         let setting = format!("{} at its end", crate::sheet::bytes(last));
-        sheet.note(case, Judge::Bytes, System::Tidings, Ok(Reading { messages: 1, seconds, bytes, curve, setting, ..Reading::default() }));
+        sheet.note(case, Judge::Bytes, System::TidingsForgetful, Ok(Reading { messages: 1, seconds, bytes, curve, setting, ..Reading::default() }));
         Ok(())
     }
 }
