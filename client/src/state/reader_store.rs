@@ -22,6 +22,8 @@ pub(crate) struct FollowTables<'t> {
     queue: [u8; 32],
     held: ByBirth<'t>,
     held_paths: ByPath<'t>,
+    /// No held row is of a higher birth.
+    held_last: Birth,
     ending: Table<'t, (Queue, u64, u64), ()>,
     staged: ByBirth<'t>,
     /// Staged in this transaction and not in the table yet: what a delta brings whole never comes there.
@@ -35,9 +37,13 @@ pub(crate) struct FollowTables<'t> {
 
 impl<'t> FollowTables<'t> {
     pub(crate) fn open(transaction: &'t WriteTransaction, queue: &QueueId) -> Result<Self, StateError> {
+        let queue = *queue.bytes();
+        let held = transaction.open_table(tables::HELD)?;
+        let last = held.range((&queue, 0)..=(&queue, u64::MAX))?.next_back().transpose()?;
         Ok(Self {
-            queue: *queue.bytes(),
-            held: transaction.open_table(tables::HELD)?,
+            held_last: last.map_or(Birth::ZERO, |row| Birth::new(row.0.value().1)),
+            queue,
+            held,
             held_paths: transaction.open_table(tables::HELD_PATHS)?,
             ending: transaction.open_table(tables::ENDING)?,
             staged: transaction.open_table(tables::STAGED)?,
@@ -107,6 +113,12 @@ impl<'t> FollowTables<'t> {
     pub(crate) fn remove_pending(&mut self, path: &RecordPath) -> Result<(), StateError> {
         self.changes.remove((&self.queue, path.as_str()))?;
         Ok(())
+    }
+
+    /// Removes the waiting change of a record, and gives it.
+    pub(crate) fn take_pending(&mut self, path: &RecordPath) -> Result<Option<PendingRow>, StateError> {
+        let row = self.changes.remove((&self.queue, path.as_str()))?;
+        row.map(|row| rows::decode_pending(path.clone(), row.value())).transpose()
     }
 
     /// Writes what was staged in this transaction. Without it that is forgotten with the transaction.
@@ -204,13 +216,16 @@ impl ReaderStore for FollowTables<'_> {
     type Error = StateError;
 
     fn held(&self, birth: Birth) -> Result<Option<HeldRow>, StateError> {
+        if birth > self.held_last {
+            return Ok(None);
+        }
         held(&self.held, &self.queue, birth)
     }
 
-    fn put_held(&mut self, row: HeldRow) -> Result<(), StateError> {
-        let old = held(&self.held, &self.queue, row.birth)?;
-        let stays = old.as_ref().is_some_and(|old| old.path == row.path);
-        if let Some(old) = &old {
+    fn put_held(&mut self, row: HeldRow, old: Option<&HeldRow>) -> Result<(), StateError> {
+        self.held_last = self.held_last.max(row.birth);
+        let stays = old.is_some_and(|old| old.path == row.path);
+        if let Some(old) = old {
             self.unindex(old, !stays)?;
         }
         let queue = &self.queue;
@@ -313,18 +328,18 @@ impl ReaderStore for FollowTables<'_> {
     /// Merges with a change that waits. One that was handed out may be known to the application although it was not
     /// acknowledged, so it never cancels out: a delete after it is handed out too. [P-15]
     fn change(&mut self, change: Change) -> Result<(), StateError> {
-        let waits = self.pending_row(&change.path)?;
-        let handed = waits.as_ref().and_then(|row| row.handed);
-        let seen = if handed.is_some() { Handed::Perhaps } else { Handed::Never };
         let path = change.path.clone();
-        match change.after(waits.as_ref().map(|row| (&row.change, seen))) {
-            Some(change) => {
-                self.touched = self.touched.take().filter(|touched| touched.len() < TOUCHED_MAX);
-                if let Some(touched) = &mut self.touched {
-                    touched.push(path);
-                }
-                self.put_pending(&PendingRow { change, handed })
-            }
+        self.touched = self.touched.take().filter(|touched| touched.len() < TOUCHED_MAX);
+        if let Some(touched) = &mut self.touched {
+            touched.push(path.clone());
+        }
+        let row = PendingRow { change, handed: None };
+        let waits = self.changes.insert((&self.queue, path.as_str()), rows::encode_pending(&row).as_slice())?;
+        let Some(waits) = waits.map(|waits| rows::decode_pending(path.clone(), waits.value())).transpose()? else { return Ok(()) };
+        let handed = waits.handed;
+        let seen = if handed.is_some() { Handed::Perhaps } else { Handed::Never };
+        match row.change.after(Some((&waits.change, seen))) {
+            Some(change) => self.put_pending(&PendingRow { change, handed }),
             None => self.remove_pending(&path),
         }
     }

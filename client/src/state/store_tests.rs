@@ -79,7 +79,10 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 fn apply<S: ReaderStore>(store: &mut S, operation: Operation) -> Result<(), S::Error> {
     match operation {
-        Operation::PutHeld(row) => store.put_held(row),
+        Operation::PutHeld(row) => {
+            let old = store.held(row.birth)?;
+            store.put_held(row, old.as_ref())
+        }
         Operation::RemoveHeld(birth) => store.remove_held(birth),
         Operation::Stage(row) => store.stage(row),
         Operation::Unstage(birth) => store.unstage(birth),
@@ -144,9 +147,9 @@ fn furnish(tables: &mut FollowTables<'_>) {
         path,
         bytes: Bytes::new(),
     };
-    tables.put_held(held(HeldKind::Tombstone, Some(path(1)))).expect("put");
+    tables.put_held(held(HeldKind::Tombstone, Some(path(1))), None).expect("put");
     tables.set_aside().expect("set aside");
-    tables.put_held(held(HeldKind::Tombstone, Some(path(1)))).expect("put");
+    tables.put_held(held(HeldKind::Tombstone, Some(path(1))), None).expect("put");
     tables.stage(StagedRow { birth, offset: Offset::new(5), digest: EntryDigest::ZERO, entry: Bytes::new() }).expect("staged");
     let kind = ChangeKind::Create;
     tables.change(Change { path: path(1), kind, term: Term::new(1), offset: Offset::new(4), mutation: Bytes::new() }).expect("kept");

@@ -110,10 +110,10 @@ fn a_row_that_an_older_build_set_aside_is_read_when_the_follow_starts() {
     let scene = Scene::new();
     let row = scene.the_row();
     let sealed = scene.broker.entries[&row.offset].clone();
-    let aside = HeldRow { kind: HeldKind::Quarantined, path: None, bytes: sealed, ..row };
+    let aside = HeldRow { kind: HeldKind::Quarantined, path: None, bytes: sealed, ..row.clone() };
     scene.tables(|tables| {
         tables.remove_pending(&path(1))?;
-        tables.put_held(aside)
+        tables.put_held(aside, Some(&row))
     });
     assert!(scene.has_quarantined() && scene.value().is_none());
     let _following = scene.open();

@@ -227,14 +227,15 @@ impl Unseen {
 
 /// What of a waiting change is left after the application has handled `done`.
 fn settle(tables: &mut FollowTables<'_>, done: &ChangeId) -> Result<(), StateError> {
-    let Some(row) = tables.pending_row(&done.path)? else { return Ok(()) };
+    let Some(row) = tables.take_pending(&done.path)? else { return Ok(()) };
     if (row.change.term, row.change.offset) == (done.term, done.offset) {
-        return tables.remove_pending(&done.path);
+        return Ok(());
     }
     // A later change came meanwhile: it is told relative to what is handled now.
-    let Some(handed) = row.handed.filter(|handed| (handed.term, handed.offset) == (done.term, done.offset)) else { return Ok(()) };
+    let handled = row.handed.filter(|handed| (handed.term, handed.offset) == (done.term, done.offset));
+    let Some(handed) = handled else { return tables.put_pending(&row) };
     let kind = match (handed.exists, row.change.kind) {
-        (false, ChangeKind::Delete) => return tables.remove_pending(&done.path),
+        (false, ChangeKind::Delete) => return Ok(()),
         (true, ChangeKind::Delete) => ChangeKind::Delete,
         (true, _) => ChangeKind::Update,
         (false, _) => ChangeKind::Create,

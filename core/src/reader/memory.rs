@@ -85,7 +85,8 @@ impl ReaderStore for MemoryReaderStore {
         Ok(self.held.rows.get(&birth).cloned())
     }
 
-    fn put_held(&mut self, row: HeldRow) -> Result<(), Infallible> {
+    fn put_held(&mut self, row: HeldRow, old: Option<&HeldRow>) -> Result<(), Infallible> {
+        debug_assert_eq!(old, self.held.rows.get(&row.birth), "the row that is replaced");
         self.held.put(row);
         Ok(())
     }

@@ -26,7 +26,7 @@ impl Reader {
             if let Some(kind) = kind.filter(|_| !path.is_reserved()) {
                 store.change(Change { path, kind, term: read.term, offset: read.offset, mutation: read.bytes.clone() })?;
             }
-            store.put_held(read)?;
+            store.put_held(read, Some(&row))?;
             count += 1;
         }
         Ok(count)

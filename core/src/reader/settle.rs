@@ -24,6 +24,8 @@ struct Settled {
     live: SetHash,
     count: u64,
     gone: BTreeSet<Birth>,
+    /// Births of held rows that what is staged replaces.
+    replaced: BTreeSet<Birth>,
     /// Epochs of what is staged; `None` is one that does not read.
     epochs: BTreeSet<Option<Epoch>>,
 }
@@ -37,9 +39,34 @@ struct Told {
     gone_count: u64,
 }
 
-/// What the application saw of each record that a delta touches: the entry, and whether there was a value. Not its offset: in another
-/// branch another entry has the same.
-type Before = BTreeMap<RecordPath, Option<(EntryDigest, bool)>>;
+/// A record that a delta touches.
+struct Touched {
+    /// What the application saw of it: the entry, and whether there was a value. Not its offset: in another branch another entry has
+    /// the same.
+    before: Option<(EntryDigest, bool)>,
+    /// Of all rows of the record before the delta, the highest.
+    offset: Offset,
+    newest: Newest,
+}
+
+/// The row with the highest offset that a delta puts for a record.
+enum Newest {
+    Nothing,
+    Row(HeldRow),
+    /// It is only in the store: there are too many to keep.
+    Stored,
+}
+
+/// The records that a delta touches.
+#[derive(Default)]
+struct Records {
+    by_path: BTreeMap<RecordPath, Touched>,
+    /// Of the rows kept here, bytes.
+    kept: usize,
+}
+
+/// Rows of a delta that are kept in memory until their changes are told, bytes; of those above that they are read again.
+const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 impl Reader {
     /// The stream reached the newest offset at the announced head.
@@ -53,7 +80,7 @@ impl Reader {
         if !self.holds_secrets(head.head(), &settled.epochs) {
             return self.contradiction(Fault::GrantMissing, store);
         }
-        let told = self.apply(&head, &settled.gone, store)?;
+        let told = self.apply(&head, &settled, store)?;
         let rewound = self.rewound(told.gone, told.gone_count);
         Ok(Step::Accepted(self.move_to(head, settled, told.changes, rewound)))
     }
@@ -97,7 +124,7 @@ impl Reader {
                 removed += 1;
             }
         }
-        let (mut epochs, mut after) = (BTreeSet::new(), Birth::ZERO);
+        let (mut epochs, mut replaced, mut after) = (BTreeSet::new(), BTreeSet::new(), Birth::ZERO);
         loop {
             let rows = store.staged_after(after, PAGE)?;
             let Some(last) = rows.last() else { break };
@@ -106,6 +133,7 @@ impl Reader {
                 if let Some(old) = store.held(row.birth)?.filter(|old| !gone.contains(&old.birth)) {
                     live.remove(old.digest.bytes());
                     removed += 1;
+                    replaced.insert(old.birth);
                 }
                 live.add(row.digest.bytes());
                 added += 1;
@@ -114,7 +142,7 @@ impl Reader {
         }
         let Some(count) = (self.live_count + added).checked_sub(removed) else { return Ok(None) };
         let equal = count == head.live_count && live.root() == head.live_root;
-        Ok(equal.then_some(Settled { live, count, gone, epochs }))
+        Ok(equal.then_some(Settled { live, count, gone, replaced, epochs }))
     }
 
     /// Every staged entry's epoch has a secret, and every secret is the one the owner committed to.
@@ -132,11 +160,11 @@ impl Reader {
     }
 
     /// Writes the verified set to the store, and the net change of each record.
-    fn apply<S: ReaderStore>(&self, head: &SignedHead, gone: &BTreeSet<Birth>, store: &mut S) -> Result<Told, S::Error> {
-        let mut before = Before::new();
-        for birth in gone {
+    fn apply<S: ReaderStore>(&self, head: &SignedHead, settled: &Settled, store: &mut S) -> Result<Told, S::Error> {
+        let mut records = Records::default();
+        for birth in &settled.gone {
             if let Some(row) = store.held(*birth)? {
-                self.remember(&row.path, &mut before, store)?;
+                self.touch(&row.path, &mut records, store)?;
                 store.remove_held(*birth)?;
             }
         }
@@ -146,28 +174,37 @@ impl Reader {
             let Some(last) = rows.last() else { break };
             after = last.birth;
             for row in rows {
-                let old = store.held(row.birth)?;
+                let old = if settled.replaced.contains(&row.birth) { store.held(row.birth)? } else { None };
                 let row = opened(&openers, row, old.as_ref());
-                self.remember(&old.and_then(|old| old.path), &mut before, store)?;
-                self.remember(&row.path, &mut before, store)?;
-                store.put_held(row)?;
+                // An old row of a known path leaves it to the new one.
+                self.touch(&row.path, &mut records, store)?;
+                records.put(&row);
+                store.put_held(row, old.as_ref())?;
             }
         }
         store.clear_staged()?;
         if self.rebuilding {
             for path in store.aside_paths()? {
-                self.remember(&Some(path), &mut before, store)?;
+                self.touch(&Some(path), &mut records, store)?;
             }
             store.clear_aside()?;
         }
-        self.hand_out(before, head, store)
+        self.hand_out(records, head, store)
     }
 
-    fn remember<S: ReaderStore>(&self, path: &Option<RecordPath>, before: &mut Before, store: &S) -> Result<(), S::Error> {
-        let Some(path) = path.as_ref().filter(|path| !before.contains_key(path)) else { return Ok(()) };
-        let row = if self.rebuilding { store.aside(path)? } else { store.winner(path)? };
+    /// Remembers what the application saw of a record, before the first row of it changes.
+    fn touch<S: ReaderStore>(&self, path: &Option<RecordPath>, records: &mut Records, store: &S) -> Result<(), S::Error> {
+        let Some(path) = path.as_ref().filter(|path| !records.by_path.contains_key(path)) else { return Ok(()) };
+        let row = match (self.rebuilding, self.live_count) {
+            (true, _) => store.aside(path)?,
+            // Nothing was held.
+            (false, 0) => None,
+            (false, _) => store.winner(path)?,
+        };
+        let offset = row.as_ref().map_or(Offset::ZERO, |row| row.offset);
         // Of a record that is quarantined the application has what it saw before.
-        before.insert(path.clone(), row.map(|row| (row.digest, row.kind != HeldKind::Tombstone)));
+        let before = row.map(|row| (row.digest, row.kind != HeldKind::Tombstone));
+        records.by_path.insert(path.clone(), Touched { before, offset, newest: Newest::Nothing });
         Ok(())
     }
 
@@ -204,10 +241,15 @@ impl Reader {
 
 impl Reader {
     /// Compares what the application saw with what it sees now. What belongs to the owner's programs it never sees. [P-5]
-    fn hand_out<S: ReaderStore>(&self, before: Before, head: &SignedHead, store: &mut S) -> Result<Told, S::Error> {
+    fn hand_out<S: ReaderStore>(&self, records: Records, head: &SignedHead, store: &mut S) -> Result<Told, S::Error> {
         let mut told = Told::default();
-        for (path, before) in before.into_iter().filter(|(path, _)| !path.is_reserved()) {
-            let now = store.winner(&path)?;
+        for (path, touched) in records.by_path.into_iter().filter(|(path, _)| !path.is_reserved()) {
+            let Touched { before, offset, newest } = touched;
+            let now = match newest {
+                // Above every row there was: no other can be the winner.
+                Newest::Row(row) if row.offset > offset => Some(row),
+                _ => store.winner(&path)?,
+            };
             // What the application saw of a record may be lost with the damage: what is deleted now is said once more.
             let deleted = now.as_ref().is_some_and(|row| row.kind == HeldKind::Tombstone);
             let lost = self.damaged && before.is_none() && deleted;
@@ -235,6 +277,23 @@ pub(super) fn opened(openers: &Openers, row: StagedRow, old: Option<&HeldRow>) -
             held(kind, Some(mutation.path), bytes)
         }
         _ => held(HeldKind::Quarantined, known.cloned(), row.entry.clone()),
+    }
+}
+
+impl Records {
+    /// This row is put into the store; its record is touched already.
+    fn put(&mut self, row: &HeldRow) {
+        let Some(touched) = row.path.as_ref().and_then(|path| self.by_path.get_mut(path)) else { return };
+        match &touched.newest {
+            Newest::Stored => return,
+            Newest::Row(kept) if kept.offset > row.offset => return,
+            Newest::Row(kept) => self.kept -= kept.bytes.len(),
+            Newest::Nothing => {}
+        }
+        touched.newest = if self.kept + row.bytes.len() > KEPT_BYTES_MAX { Newest::Stored } else { Newest::Row(row.clone()) };
+        if let Newest::Row(kept) = &touched.newest {
+            self.kept += kept.bytes.len();
+        }
     }
 }
 

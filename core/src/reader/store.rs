@@ -60,8 +60,8 @@ pub trait ReaderStore {
 
     /// The held row of a birth.
     fn held(&self, birth: Birth) -> Result<Option<HeldRow>, Self::Error>;
-    /// Adds or replaces a held row.
-    fn put_held(&mut self, row: HeldRow) -> Result<(), Self::Error>;
+    /// Adds a held row, or replaces `old`: what [`Self::held`] gives for its birth.
+    fn put_held(&mut self, row: HeldRow, old: Option<&HeldRow>) -> Result<(), Self::Error>;
     /// Removes a held row, if it is there.
     fn remove_held(&mut self, birth: Birth) -> Result<(), Self::Error>;
     /// At most `limit` held rows with a birth above `after`, ascending by birth.

@@ -86,7 +86,8 @@ fn a_row_that_was_set_aside_is_tried_again_and_handed_out() {
     let row = world.follower.store.rows().next().expect("a record").clone();
     let sealed = world.brokers[0].entries[&row.offset].clone();
     // As a build left it that could not read it.
-    world.follower.store.put_held(HeldRow { kind: HeldKind::Quarantined, path: None, bytes: sealed, ..row }).expect("kept");
+    let aside = HeldRow { kind: HeldKind::Quarantined, path: None, bytes: sealed, ..row.clone() };
+    world.follower.store.put_held(aside, Some(&row)).expect("kept");
     world.follower.seen.clear();
     assert!(world.follower.holds().is_empty());
     let opened = world.follower.reader.reopen(&mut world.follower.store).expect("memory does not fail");
