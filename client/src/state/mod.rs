@@ -29,7 +29,7 @@ pub(crate) use follows::{About, FollowStep, FollowView};
 pub(crate) use live::LiveTables;
 pub(crate) use outbox::OutboxTables;
 pub(crate) use own::{OwnStep, OwnView, Waiting, receipted, receipted_offset};
-pub(crate) use reader_store::FollowTables;
+pub(crate) use reader_store::{FollowTables, Staged};
 pub(crate) use rebuild::Rebuilt;
 pub(crate) use rows::{HandedOut, LossRow, PendingRow};
 pub(crate) use sealed::SealedView;
@@ -40,6 +40,8 @@ use std::sync::Arc;
 
 use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, StorageBackend, WriteTransaction};
+
+use tokio::sync::Semaphore;
 
 use disk::{Disk, Failures};
 
@@ -52,12 +54,16 @@ pub struct State {
     database: Arc<Database>,
     claims: Arc<claim::Claims>,
     failures: Failures,
+    /// What all follows together may have in memory of deltas that have not come whole, bytes.
+    pub(crate) deltas: Arc<Semaphore>,
     /// Where the mark lies; `None` in memory.
     mark: Option<Arc<Path>>,
 }
 
 /// What redb may keep in memory, bytes.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// Of deltas that have not come whole, bytes; above that they are written.
+const DELTAS_BYTES: usize = 64 * 1024 * 1024;
 
 impl State {
     /// Opens the state at `path`, or creates it with mode 0600 if there is no file.
@@ -97,7 +103,8 @@ impl State {
         // Checked whole: a page that rotted must be an error here and not a wrong number signed later.
         let opened = Database::builder().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create_with_backend(disk);
         let database = opened.map_err(|error| StateError::opening(path, error))?;
-        Ok(Self { database: Arc::new(database), claims: Arc::default(), failures, mark: None })
+        let deltas = Arc::new(Semaphore::new(DELTAS_BYTES));
+        Ok(Self { database: Arc::new(database), claims: Arc::default(), failures, deltas, mark: None })
     }
 
     /// Takes what only one task of this process may do; `None` if another one has it.
@@ -140,6 +147,10 @@ impl State {
         let durability = match keep {
             Keep::Durably => Durability::Immediate,
             Keep::UntilCrash => Durability::None,
+            Keep::Nothing => {
+                transaction.abort().map_err(StateError::from)?;
+                return Ok(done);
+            }
         };
         transaction.set_durability(durability).map_err(StateError::from)?;
         transaction.commit().map_err(|error| self.uncommitted(error.into()))?;
@@ -170,6 +181,8 @@ impl State {
 pub(crate) enum Keep {
     Durably,
     UntilCrash,
+    /// Nothing was changed.
+    Nothing,
 }
 
 impl std::fmt::Debug for State {

@@ -14,6 +14,8 @@ use super::{PendingRow, StateError, rows};
 /// Records that a transaction remembers as changed; more of them are found by looking at all.
 const TOUCHED_MAX: usize = 10_000;
 
+/// Staged rows that are not written.
+pub(crate) type Staged = BTreeMap<Birth, StagedRow>;
 type ByBirth<'t> = Table<'t, (Queue, u64), &'static [u8]>;
 type ByPath<'t> = Table<'t, (Queue, &'static str, u64), ()>;
 
@@ -26,8 +28,8 @@ pub(crate) struct FollowTables<'t> {
     held_last: Birth,
     ending: Table<'t, (Queue, u64, u64), ()>,
     staged: ByBirth<'t>,
-    /// Staged in this transaction and not in the table yet: what a delta brings whole never comes there.
-    fresh: BTreeMap<Birth, StagedRow>,
+    /// Staged and not in the table yet: most deltas never come there.
+    fresh: Staged,
     aside: ByBirth<'t>,
     aside_paths: ByPath<'t>,
     changes: Table<'t, (Queue, &'static str), &'static [u8]>,
@@ -47,7 +49,7 @@ impl<'t> FollowTables<'t> {
             held_paths: transaction.open_table(tables::HELD_PATHS)?,
             ending: transaction.open_table(tables::ENDING)?,
             staged: transaction.open_table(tables::STAGED)?,
-            fresh: BTreeMap::new(),
+            fresh: Staged::new(),
             aside: transaction.open_table(tables::ASIDE)?,
             aside_paths: transaction.open_table(tables::ASIDE_PATHS)?,
             changes: transaction.open_table(tables::CHANGES)?,
@@ -121,7 +123,17 @@ impl<'t> FollowTables<'t> {
         row.map(|row| rows::decode_pending(path.clone(), row.value())).transpose()
     }
 
-    /// Writes what was staged in this transaction. Without it that is forgotten with the transaction.
+    /// The same, with what was staged earlier and not written.
+    pub(crate) fn open_with(transaction: &'t WriteTransaction, queue: &QueueId, staged: Staged) -> Result<Self, StateError> {
+        Ok(Self { fresh: staged, ..Self::open(transaction, queue)? })
+    }
+
+    /// What is staged and not written.
+    pub(crate) fn into_staged(self) -> Staged {
+        self.fresh
+    }
+
+    /// Writes what is staged. Without it that is forgotten with the transaction.
     pub(crate) fn keep_staged(&mut self) -> Result<(), StateError> {
         for (birth, row) in std::mem::take(&mut self.fresh) {
             self.staged.insert((&self.queue, birth.value()), rows::encode_staged(&row).as_slice())?;

@@ -15,8 +15,9 @@ use super::event::VerdictReport;
 use super::evidence;
 use super::follow::FollowError;
 use super::handout::{HandOut, Session};
+use super::unwritten::Unwritten;
 use crate::clock;
-use crate::state::{About, Claim, Claimed, FollowStep, FollowTables, FollowView, Keep, State, StateError};
+use crate::state::{About, Claim, Claimed, FollowStep, FollowTables, FollowView, Keep, Staged, State, StateError};
 
 /// After so many steps that a crash may lose, one is durable: an interrupted catch-up begins at most that far back.
 const VOLATILE_STEPS_MAX: u32 = 32;
@@ -34,6 +35,8 @@ pub(super) struct Following {
     /// Evidence files of this session, and the cursor that they are about.
     kept: (Cursor, HashMap<Kept, PathBuf>),
     volatile_steps: u32,
+    /// Of the delta that is on its way.
+    unwritten: Unwritten,
     _claimed: Claimed,
 }
 
@@ -52,6 +55,20 @@ pub(super) struct Outcome {
     /// Changes that were handed out in the same step.
     pub(super) handed_out: Option<Vec<Change>>,
     pub(super) end: Option<End>,
+}
+
+/// A step that is done.
+struct Stepped {
+    outcome: Outcome,
+    reader: Reader,
+    written: Written,
+}
+
+/// How far the end of a step is written.
+enum Written {
+    Not(Staged),
+    UntilCrash,
+    Durably,
 }
 
 /// An application that waits for changes.
@@ -84,7 +101,9 @@ impl Following {
         })?;
         let (reader, known) = reader.zip(known).ok_or(FollowError::NotFollowing)?;
         let kept = (reader.cursor(), HashMap::new());
-        let following = Self { state, key, queue, reader, handout, known, evidence_dir, kept, volatile_steps: 0, _claimed: claimed };
+        let (volatile_steps, unwritten) = (0, Unwritten::default());
+        let following =
+            Self { state, key, queue, reader, handout, known, evidence_dir, kept, volatile_steps, unwritten, _claimed: claimed };
         match following.reopen() {
             // The first frames meet the damage, and mend it.
             Err(StateError::Damaged(_)) => {}
@@ -105,78 +124,112 @@ impl Following {
     /// Takes frames that came by `now` up to the first that ends the subscription, all in one transaction. What they change is handed
     /// out in the same one to an application that waits for it. [P-15]
     pub(super) fn take(&mut self, frames: Vec<Reply>, now: Timestamp, listening: Option<Listening>) -> Result<Outcome, StateError> {
-        let mut reader = self.reader.clone();
-        let promised = reader.is_promised();
-        // The highest head seen must survive: it keeps older ones out. [P-11]
-        let mut durable = self.volatile_steps >= VOLATILE_STEPS_MAX || frames.iter().any(|frame| matches!(frame, Reply::Announce(_)));
-        let step = |transaction: &WriteTransaction, session: &mut Session| {
-            let mut tables = FollowTables::open(transaction, &self.queue)?;
-            let mut outcome = Outcome::default();
-            for frame in frames {
-                take_frame(&mut reader, &mut tables, &self.key, (frame, now), &mut outcome)?;
-                if outcome.end.is_some() {
-                    break;
-                }
-            }
-            tables.keep_staged()?;
-            // A lost pulse makes a later one of the same promise due earlier; a lost first one would be a promise forgotten. [P-16]
-            durable |= outcome.accepted.is_some() || outcome.end.is_some() || (reader.is_promised() && !promised);
-            let settled = outcome.accepted.is_some() && tables.none_waits()?;
-            session.unseen.changed(tables.take_touched());
-            if let (Some(listening), Some(accepted)) = (&listening, &outcome.accepted)
-                && accepted.changes > 0
-                && (listening.open || accepted.caught_up)
-            {
-                outcome.handed_out = Some(session.mark(&mut tables, listening.limit)?);
-            }
-            drop(tables);
-            let step = FollowStep(transaction);
-            step.put_reader(&reader)?;
-            if settled {
-                outcome.acknowledge = step.acknowledge(&self.queue, Some(reader.cursor()))?;
-            }
-            let keep = if durable { Keep::Durably } else { Keep::UntilCrash };
-            Ok::<_, StateError>(((outcome, reader, durable), keep))
-        };
+        let may_wait = self.unwritten.admits(&frames, &self.state.deltas);
+        let (frames, staged) = ((frames, now), self.unwritten.take());
         let taken = self.handout.within(|session| {
-            let (outcome, reader, durable) = self.state.write_with(|transaction| step(transaction, session))?;
-            if let (Some(listening), Some(changes)) = (&listening, &outcome.handed_out) {
-                session.remember(changes, Some(reader.cursor()).filter(|_| changes.len() < listening.limit));
+            let step = |transaction: &_| self.step(transaction, session, (frames, staged), (listening, may_wait));
+            let stepped = self.state.write_with(step)?;
+            if let (Some(listening), Some(changes)) = (&listening, &stepped.outcome.handed_out) {
+                session.remember(changes, Some(stepped.reader.cursor()).filter(|_| changes.len() < listening.limit));
             }
-            Ok((outcome, reader, durable))
+            Ok(stepped)
         });
-        let (outcome, reader, durable) = match taken {
+        let stepped = match taken {
             // A row that cannot be read any more is damage of this node like any other. [P-14]
             Err(StateError::Damaged(detail)) => return self.rebuild(&detail),
-            taken => taken?,
+            Err(error) => {
+                self.step_back();
+                return Err(error);
+            }
+            Ok(stepped) => stepped,
         };
-        self.reader = reader;
-        self.volatile_steps = if durable { 0 } else { self.volatile_steps + 1 };
-        Ok(outcome)
+        match stepped.written {
+            Written::Not(rows) => self.unwritten.keep(rows, &self.reader),
+            Written::UntilCrash => (self.volatile_steps, self.unwritten) = (self.volatile_steps + 1, Unwritten::default()),
+            Written::Durably => (self.volatile_steps, self.unwritten) = (0, Unwritten::default()),
+        }
+        self.reader = stepped.reader;
+        Ok(stepped.outcome)
     }
 
-    /// One step of the reader, in a transaction of its own. Nothing is different after one that fails.
+    /// One transaction of [`Self::take`]. What is staged need not be written if it `may_wait` and nothing else is to be.
+    fn step(
+        &self,
+        transaction: &WriteTransaction,
+        session: &mut Session,
+        ((frames, now), staged): ((Vec<Reply>, Timestamp), Staged),
+        (listening, may_wait): (Option<Listening>, bool),
+    ) -> Result<(Stepped, Keep), StateError> {
+        let (mut reader, mut outcome) = (self.reader.clone(), Outcome::default());
+        let mut tables = FollowTables::open_with(transaction, &self.queue, staged)?;
+        // The highest head seen must survive: it keeps older ones out. [P-11]
+        let mut durable = self.volatile_steps >= VOLATILE_STEPS_MAX || self.unwritten.has_waited() || frames.iter().any(|frame| matches!(frame, Reply::Announce(_)));
+        for frame in frames {
+            take_frame(&mut reader, &mut tables, &self.key, (frame, now), &mut outcome)?;
+            if outcome.end.is_some() {
+                break;
+            }
+        }
+        if may_wait && outcome.end.is_none() {
+            return Ok((Stepped { outcome, reader, written: Written::Not(tables.into_staged()) }, Keep::Nothing));
+        }
+        tables.keep_staged()?;
+        // A lost pulse makes a later one of the same promise due earlier; a lost first one would be a promise forgotten. [P-16]
+        durable |= outcome.accepted.is_some() || outcome.end.is_some() || (reader.is_promised() && !self.reader.is_promised());
+        let settled = outcome.accepted.is_some() && tables.none_waits()?;
+        session.unseen.changed(tables.take_touched());
+        if let (Some(listening), Some(accepted)) = (&listening, &outcome.accepted)
+            && accepted.changes > 0
+            && (listening.open || accepted.caught_up)
+        {
+            outcome.handed_out = Some(session.mark(&mut tables, listening.limit)?);
+        }
+        drop(tables);
+        let step = FollowStep(transaction);
+        step.put_reader(&reader)?;
+        if settled {
+            outcome.acknowledge = step.acknowledge(&self.queue, Some(reader.cursor()))?;
+        }
+        let (written, keep) = if durable { (Written::Durably, Keep::Durably) } else { (Written::UntilCrash, Keep::UntilCrash) };
+        Ok((Stepped { outcome, reader, written }, keep))
+    }
+
+    /// One step of the reader alone, in a transaction of its own.
     fn stepped<T>(
         &mut self,
         keep: Keep,
         step: impl FnOnce(&mut Reader, &mut FollowTables<'_>) -> Result<T, StateError>,
     ) -> Result<T, StateError> {
-        let mut reader = self.reader.clone();
+        let (mut reader, staged) = (self.reader.clone(), self.unwritten.take());
         let done = self.handout.within(|session| {
             self.state.write_with(|transaction| {
-                let mut tables = FollowTables::open(transaction, &self.queue)?;
+                let mut tables = FollowTables::open_with(transaction, &self.queue, staged)?;
                 let done = step(&mut reader, &mut tables)?;
+                tables.keep_staged()?;
                 session.unseen.changed(tables.take_touched());
                 drop(tables);
                 FollowStep(transaction).put_reader(&reader)?;
                 Ok::<_, StateError>((done, keep))
             })
-        })?;
+        });
+        if done.is_err() {
+            self.step_back();
+            return done;
+        }
+        self.unwritten.end();
         self.reader = reader;
-        Ok(done)
+        done
+    }
+
+    /// A step failed: what was not written is lost.
+    fn step_back(&mut self) {
+        if let Some(reader) = self.unwritten.lose() {
+            self.reader = reader;
+        }
     }
 
     fn rebuild(&mut self, detail: &str) -> Result<Outcome, StateError> {
+        self.step_back();
         tracing::error!(%detail, "the held set cannot be read; it is read again from the broker");
         self.stepped(Keep::Durably, |reader, tables| reader.rebuild(tables).map(drop))?;
         Ok(Outcome { end: Some(End::LocalDamage), ..Outcome::default() })

@@ -6,7 +6,7 @@ mod paper;
 
 use tidings_core::reader::{ChangeKind, HeldKind, HeldRow, ReaderStore};
 use tidings_core::{Invitation, NodeKey};
-use tidings_proto::{Birth, QueueId, Timestamp};
+use tidings_proto::{Birth, QueueId, Reply, Timestamp};
 
 use super::following::{End, Following, Listening, Outcome};
 use super::handout::HandOut;
@@ -152,4 +152,79 @@ fn nothing_is_handed_out_to_an_application_that_does_not_wait() {
     scene.write(None);
     assert!(scene.catch_up_for(&mut following, None).handed_out.is_none());
     assert_eq!(handout.take(9).expect("taken"), []);
+}
+
+/// Three more records are written, and two of them come: the first with the head, the second alone. Gives the position before, and the end.
+fn most_of_a_delta(scene: &mut Scene, following: &mut Following) -> (u64, Vec<Reply>) {
+    let records: Vec<_> = (2..5).map(|number| (path(number), Some("more".into()))).collect();
+    scene.owner.publish(&records, None);
+    scene.broker.receive(&scene.owner.log, 99);
+    let subscribe = following.begin("broker").expect("begun");
+    let mut session = Session::new(&subscribe);
+    for _ in 0..2 {
+        let outcome = following.take(session.next(&scene.broker, 1), NOW, None).expect("taken");
+        assert!(outcome.accepted.is_none() && outcome.end.is_none());
+    }
+    (subscribe.position.value(), session.next(&scene.broker, 9))
+}
+
+impl Scene {
+    fn staged(&self) -> usize {
+        self.tables(|tables| tables.staged_after(Birth::ZERO, 9)).len()
+    }
+
+    fn ends_with_all(&self, following: &mut Following) {
+        assert!(self.catch_up(following).accepted.is_some_and(|accepted| accepted.caught_up));
+        assert_eq!((self.tables(|tables| tables.held_after(Birth::ZERO, 9)).len(), self.staged()), (4, 0));
+    }
+}
+
+/// [P-11] The middle of a delta is in memory, and its end is verified with it.
+#[test]
+fn the_middle_of_a_delta_is_not_written_and_not_lost() {
+    let mut scene = Scene::new();
+    let mut following = scene.open();
+    let (_, end) = most_of_a_delta(&mut scene, &mut following);
+    assert_eq!(scene.staged(), 1, "the first came with the head, which has to survive");
+    let outcome = following.take(end, NOW, None).expect("taken");
+    assert!(outcome.accepted.is_some_and(|accepted| accepted.caught_up && accepted.changes == 3));
+    assert_eq!(scene.staged(), 0);
+}
+
+/// [P-11] A connection that ends loses nothing of it.
+#[test]
+fn the_next_subscription_goes_on_behind_what_is_in_memory() {
+    let mut scene = Scene::new();
+    let mut following = scene.open();
+    let (before, _) = most_of_a_delta(&mut scene, &mut following);
+    assert_eq!(following.begin("broker").expect("begun").position.value(), before + 2);
+    assert_eq!(scene.staged(), 2);
+    scene.ends_with_all(&mut following);
+}
+
+/// [P-11] A process that ends loses it, and fetches it again.
+#[test]
+fn what_was_only_in_memory_is_fetched_again_by_the_next_process() {
+    let mut scene = Scene::new();
+    let mut following = scene.open();
+    let (before, _) = most_of_a_delta(&mut scene, &mut following);
+    drop(following);
+    let mut following = scene.open();
+    assert_eq!(following.begin("broker").expect("begun").position.value(), before + 1);
+    scene.ends_with_all(&mut following);
+}
+
+/// [P-14] What was in memory goes with the step that met the damage, and so does the reader that knew of it.
+#[test]
+fn damage_at_the_end_of_a_delta_leaves_nothing_of_it() {
+    let mut scene = Scene::new();
+    let mut following = scene.open();
+    scene.owner.publish(&[(path(1), None)], None);
+    let birth = scene.the_row().birth;
+    let (_, end) = most_of_a_delta(&mut scene, &mut following);
+    scene.tables(|tables| tables.damage_held(birth));
+    let met = following.take(end, NOW, None).expect("taken");
+    assert!(matches!(met.end, Some(End::LocalDamage)), "{met:?}");
+    assert_eq!(scene.staged(), 0);
+    scene.ends_with_all(&mut following);
 }

@@ -15,6 +15,7 @@ mod round; // one pass over all routes
 mod route; // the ways to a queue
 mod standing; // what the view is worth
 mod task; // the loop
+mod unwritten; // deltas that have not come whole
 mod witness; // a second opinion
 
 pub use config::{Clock, SubscriberConfig};
