@@ -38,6 +38,7 @@ mod clock; // time and randomness
 pub mod connection; // the only module that knows QUIC
 pub mod dial; // how connections are had
 pub mod folder; // whose names last
+mod processors; // work for more than one
 pub mod publisher; // the owner's side
 pub mod state; // what survives
 mod stream; // both directions of a stream

@@ -10,6 +10,7 @@ use tidings_proto::{Birth, Offset, QueueId};
 
 use super::tables::{self, Queue};
 use super::{PendingRow, StateError, rows};
+use crate::processors::side_by_side;
 
 /// Records that a transaction remembers as changed; more of them are found by looking at all.
 const TOUCHED_MAX: usize = 10_000;
@@ -335,6 +336,10 @@ impl ReaderStore for FollowTables<'_> {
     fn clear_aside(&mut self) -> Result<(), StateError> {
         clear(&mut self.aside, &self.queue)?;
         clear_paths(&mut self.aside_paths, &self.queue)
+    }
+
+    fn each<T: Send, U: Send>(&self, of: Vec<T>, compute: impl Fn(T) -> U + Sync) -> Vec<U> {
+        side_by_side(of, compute)
     }
 
     /// Merges with a change that waits. One that was handed out may be known to the application although it was not

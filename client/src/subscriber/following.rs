@@ -163,7 +163,9 @@ impl Following {
         let (mut reader, mut outcome) = (self.reader.clone(), Outcome::default());
         let mut tables = FollowTables::open_with(transaction, &self.queue, staged)?;
         // The highest head seen must survive: it keeps older ones out. [P-11]
-        let mut durable = self.volatile_steps >= VOLATILE_STEPS_MAX || self.unwritten.has_waited() || frames.iter().any(|frame| matches!(frame, Reply::Announce(_)));
+        let mut durable = self.volatile_steps >= VOLATILE_STEPS_MAX
+            || self.unwritten.has_waited()
+            || frames.iter().any(|frame| matches!(frame, Reply::Announce(_)));
         for frame in frames {
             take_frame(&mut reader, &mut tables, &self.key, (frame, now), &mut outcome)?;
             if outcome.end.is_some() {

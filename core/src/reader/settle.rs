@@ -173,9 +173,10 @@ impl Reader {
             let rows = store.staged_after(after, PAGE)?;
             let Some(last) = rows.last() else { break };
             after = last.birth;
-            for row in rows {
-                let old = if settled.replaced.contains(&row.birth) { store.held(row.birth)? } else { None };
-                let row = opened(&openers, row, old.as_ref());
+            let old = |row: &StagedRow| if settled.replaced.contains(&row.birth) { store.held(row.birth) } else { Ok(None) };
+            let rows = rows.into_iter().map(|row| Ok((old(&row)?, row))).collect::<Result<_, _>>()?;
+            let open = |(old, row): (Option<HeldRow>, StagedRow)| (opened(&openers, row, old.as_ref()), old);
+            for (row, old) in store.each(rows, open) {
                 // An old row of a known path leaves it to the new one.
                 self.touch(&row.path, &mut records, store)?;
                 records.put(&row);

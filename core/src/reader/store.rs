@@ -89,6 +89,11 @@ pub trait ReaderStore {
     /// Forgets the set aside.
     fn clear_aside(&mut self) -> Result<(), Self::Error>;
 
+    /// Does a computation for each of these, which come back in order. Whoever has more than one processor may do several at once.
+    fn each<T: Send, U: Send>(&self, of: Vec<T>, compute: impl Fn(T) -> U + Sync) -> Vec<U> {
+        of.into_iter().map(compute).collect()
+    }
+
     /// Keeps a change for the application, until it is handed out. One for each path: the caller merges it with one that
     /// waits (see [`Change::after`]).
     fn change(&mut self, change: Change) -> Result<(), Self::Error>;
