@@ -128,7 +128,7 @@ impl Plan {
     fn full() -> Self {
         let usual = Self::usual();
         let entries = [usual.entries.as_slice(), &[10_000_000]].concat();
-        let queues = [usual.queues.as_slice(), &[10_000, 100_000]].concat();
+        let queues = [usual.queues.as_slice(), &[10_000]].concat();
         Self { extent: "full", entries, queues, restart_bytes: 10_000_000_000, ..usual }
     }
 }
