@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 /// So many are done together; fewer are not worth a thread of their own.
@@ -12,8 +12,10 @@ const THREADS_MAX: usize = 8;
 
 /// Does a computation for each of these, on as many processors as there are. They come back in order.
 pub(crate) fn side_by_side<T: Send, U: Send>(of: Vec<T>, compute: impl Fn(T) -> U + Sync) -> Vec<U> {
-    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let threads = processors.min(THREADS_MAX).min(of.len() / PART).max(1);
+    // Asking the system takes longer than a few of them.
+    static PROCESSORS: OnceLock<usize> = OnceLock::new();
+    let processors = || *PROCESSORS.get_or_init(|| thread::available_parallelism().map_or(1, NonZeroUsize::get).min(THREADS_MAX));
+    let threads = if of.len() < 2 * PART { 1 } else { processors().min(of.len() / PART) };
     if threads == 1 {
         return of.into_iter().map(compute).collect();
     }

@@ -4,7 +4,7 @@ use tidings_core::reader::{Fault, Finding, Verdict};
 use tidings_proto::{Refusal, RefusalCode};
 use tokio::time::Instant;
 
-use super::following::{End, accuses};
+use super::following::{End, Following, accuses};
 use super::line::Line;
 use super::reach::Reached;
 use super::task::Task;
@@ -62,6 +62,7 @@ impl Task {
     /// The owner ended the access and says so itself: another route could only show what was before. [P-17]
     async fn denied(&mut self, detail: &str) -> Result<(), StateError> {
         self.leave();
+        self.keep_part().await?;
         self.round.serves();
         self.line = Line::Waiting(Instant::now() + self.backoff.failed(chance()));
         self.judge(Verdict::Denied, detail, true).await
@@ -113,6 +114,7 @@ impl Task {
 
     async fn go_on(&mut self) -> Result<(), StateError> {
         self.leave();
+        self.keep_part().await?;
         // A faster one that does not serve keeps nobody from a slower one.
         if let Some(passed) = self.round.passed.take() {
             self.round.in_turn = true;
@@ -139,6 +141,14 @@ impl Task {
     /// What is held is the last head of a broker that the owner left, or of a queue that it ended: another address may know more. [P-13]
     pub(super) async fn closed(&mut self) -> Result<(), StateError> {
         self.next_address(Verdict::UpToDate, CLOSED.into()).await
+    }
+
+    /// What came of a delta stays, however long nobody goes on with it. [P-11]
+    pub(super) async fn keep_part(&mut self) -> Result<(), StateError> {
+        if !self.look_at(Following::has_part) {
+            return Ok(());
+        }
+        self.step(Following::keep_part).await?
     }
 
     /// Ends the subscription on this side.

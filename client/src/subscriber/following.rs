@@ -125,9 +125,9 @@ impl Following {
     /// out in the same one to an application that waits for it. [P-15]
     pub(super) fn take(&mut self, frames: Vec<Reply>, now: Timestamp, listening: Option<Listening>) -> Result<Outcome, StateError> {
         let may_wait = self.unwritten.admits(&frames, &self.state.deltas);
-        let (frames, staged) = ((frames, now), self.unwritten.take());
+        let (frames, ahead) = ((frames, now), self.unwritten.take(&mut self.reader));
         let taken = self.handout.within(|session| {
-            let step = |transaction: &_| self.step(transaction, session, (frames, staged), (listening, may_wait));
+            let step = |transaction: &_| self.step(transaction, session, ahead, frames, (listening, may_wait));
             let stepped = self.state.write_with(step)?;
             if let (Some(listening), Some(changes)) = (&listening, &stepped.outcome.handed_out) {
                 session.remember(changes, Some(stepped.reader.cursor()).filter(|_| changes.len() < listening.limit));
@@ -135,13 +135,12 @@ impl Following {
             Ok(stepped)
         });
         let stepped = match taken {
-            // A row that cannot be read any more is damage of this node like any other. [P-14]
-            Err(StateError::Damaged(detail)) => return self.rebuild(&detail),
-            Err(error) => {
-                self.step_back();
-                return Err(error);
-            }
             Ok(stepped) => stepped,
+            Err(error) => {
+                self.unwritten.end();
+                // A row that cannot be read any more is damage of this node like any other. [P-14]
+                return if let StateError::Damaged(detail) = error { self.rebuild(&detail) } else { Err(error) };
+            }
         };
         match stepped.written {
             Written::Not(rows) => self.unwritten.keep(rows, &self.reader),
@@ -157,14 +156,15 @@ impl Following {
         &self,
         transaction: &WriteTransaction,
         session: &mut Session,
-        ((frames, now), staged): ((Vec<Reply>, Timestamp), Staged),
+        (mut reader, staged): (Reader, Staged),
+        (frames, now): (Vec<Reply>, Timestamp),
         (listening, may_wait): (Option<Listening>, bool),
     ) -> Result<(Stepped, Keep), StateError> {
-        let (mut reader, mut outcome) = (self.reader.clone(), Outcome::default());
+        let (promised, mut outcome) = (reader.is_promised(), Outcome::default());
         let mut tables = FollowTables::open_with(transaction, &self.queue, staged)?;
         // The highest head seen must survive: it keeps older ones out. [P-11]
         let mut durable = self.volatile_steps >= VOLATILE_STEPS_MAX
-            || self.unwritten.has_waited()
+            || self.unwritten.is_due()
             || frames.iter().any(|frame| matches!(frame, Reply::Announce(_)));
         for frame in frames {
             take_frame(&mut reader, &mut tables, &self.key, (frame, now), &mut outcome)?;
@@ -177,7 +177,7 @@ impl Following {
         }
         tables.keep_staged()?;
         // A lost pulse makes a later one of the same promise due earlier; a lost first one would be a promise forgotten. [P-16]
-        durable |= outcome.accepted.is_some() || outcome.end.is_some() || (reader.is_promised() && !self.reader.is_promised());
+        durable |= outcome.accepted.is_some() || outcome.end.is_some() || (reader.is_promised() && !promised);
         let settled = outcome.accepted.is_some() && tables.none_waits()?;
         session.unseen.changed(tables.take_touched());
         if let (Some(listening), Some(accepted)) = (&listening, &outcome.accepted)
@@ -202,7 +202,7 @@ impl Following {
         keep: Keep,
         step: impl FnOnce(&mut Reader, &mut FollowTables<'_>) -> Result<T, StateError>,
     ) -> Result<T, StateError> {
-        let (mut reader, staged) = (self.reader.clone(), self.unwritten.take());
+        let (mut reader, staged) = self.unwritten.take(&mut self.reader);
         let done = self.handout.within(|session| {
             self.state.write_with(|transaction| {
                 let mut tables = FollowTables::open_with(transaction, &self.queue, staged)?;
@@ -214,24 +214,27 @@ impl Following {
                 Ok::<_, StateError>((done, keep))
             })
         });
-        if done.is_err() {
-            self.step_back();
-            return done;
-        }
         self.unwritten.end();
-        self.reader = reader;
+        if done.is_ok() {
+            self.reader = reader;
+        }
         done
     }
 
-    /// A step failed: what was not written is lost.
-    fn step_back(&mut self) {
-        if let Some(reader) = self.unwritten.lose() {
-            self.reader = reader;
+    /// Writes what is only in memory of a delta: whether it goes on, nobody knows.
+    pub(super) fn keep_part(&mut self) -> Result<(), StateError> {
+        if !self.has_part() {
+            return Ok(());
         }
+        self.stepped(Keep::Durably, |_, _| Ok(()))
+    }
+
+    /// Whether a part of a delta is only in memory.
+    pub(super) fn has_part(&self) -> bool {
+        self.unwritten.has_waited()
     }
 
     fn rebuild(&mut self, detail: &str) -> Result<Outcome, StateError> {
-        self.step_back();
         tracing::error!(%detail, "the held set cannot be read; it is read again from the broker");
         self.stepped(Keep::Durably, |reader, tables| reader.rebuild(tables).map(drop))?;
         Ok(Outcome { end: Some(End::LocalDamage), ..Outcome::default() })

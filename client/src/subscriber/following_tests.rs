@@ -214,6 +214,22 @@ fn what_was_only_in_memory_is_fetched_again_by_the_next_process() {
     scene.ends_with_all(&mut following);
 }
 
+/// [P-11] Whoever ends in good order loses nothing.
+#[test]
+fn a_session_that_ends_keeps_what_came_of_a_delta() {
+    let mut scene = Scene::new();
+    let mut following = scene.open();
+    let (before, _) = most_of_a_delta(&mut scene, &mut following);
+    assert!(following.has_part());
+    following.keep_part().expect("kept");
+    assert!(!following.has_part());
+    assert_eq!(scene.staged(), 2);
+    drop(following);
+    let mut following = scene.open();
+    assert_eq!(following.begin("broker").expect("begun").position.value(), before + 2);
+    scene.ends_with_all(&mut following);
+}
+
 /// [P-14] What was in memory goes with the step that met the damage, and so does the reader that knew of it.
 #[test]
 fn damage_at_the_end_of_a_delta_leaves_nothing_of_it() {

@@ -109,6 +109,9 @@ impl Task {
                 self.local_failure(&error);
             }
         }
+        if let Err(error) = self.keep_part().await {
+            tracing::error!(%error, "what came of a delta is not kept; it will be fetched again");
+        }
         // The wish to end may have come together with an acknowledgement and been seen first.
         self.acknowledge();
         if let Line::Up(stream) = self.line {

@@ -52,7 +52,7 @@ struct Touched {
 /// The row with the highest offset that a delta puts for a record.
 enum Newest {
     Nothing,
-    Row(HeldRow),
+    Row(Box<HeldRow>),
     /// It is only in the store: there are too many to keep.
     Stored,
 }
@@ -248,7 +248,7 @@ impl Reader {
             let Touched { before, offset, newest } = touched;
             let now = match newest {
                 // Above every row there was: no other can be the winner.
-                Newest::Row(row) if row.offset > offset => Some(row),
+                Newest::Row(row) if row.offset > offset => Some(*row),
                 _ => store.winner(&path)?,
             };
             // What the application saw of a record may be lost with the damage: what is deleted now is said once more.
@@ -284,18 +284,28 @@ pub(super) fn opened(openers: &Openers, row: StagedRow, old: Option<&HeldRow>) -
 impl Records {
     /// This row is put into the store; its record is touched already.
     fn put(&mut self, row: &HeldRow) {
-        let Some(touched) = row.path.as_ref().and_then(|path| self.by_path.get_mut(path)) else { return };
+        // Nothing is told of a reserved one.
+        let Some(path) = row.path.as_ref().filter(|path| !path.is_reserved()) else { return };
+        let Some(touched) = self.by_path.get_mut(path) else { return };
         match &touched.newest {
             Newest::Stored => return,
             Newest::Row(kept) if kept.offset > row.offset => return,
-            Newest::Row(kept) => self.kept -= kept.bytes.len(),
+            Newest::Row(kept) => self.kept -= weight(kept),
             Newest::Nothing => {}
         }
-        touched.newest = if self.kept + row.bytes.len() > KEPT_BYTES_MAX { Newest::Stored } else { Newest::Row(row.clone()) };
-        if let Newest::Row(kept) = &touched.newest {
-            self.kept += kept.bytes.len();
+        let weight = weight(row);
+        if self.kept + weight > KEPT_BYTES_MAX {
+            touched.newest = Newest::Stored;
+        } else {
+            self.kept += weight;
+            touched.newest = Newest::Row(Box::new(row.clone()));
         }
     }
+}
+
+/// What a row takes in memory, bytes.
+fn weight(row: &HeldRow) -> usize {
+    size_of::<HeldRow>() + row.bytes.len() + row.path.as_ref().map_or(0, |path| path.as_str().len())
 }
 
 impl Told {

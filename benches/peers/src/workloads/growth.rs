@@ -15,10 +15,8 @@ const SYSTEMS: [System; 2] = [System::Tidings, System::JetStream];
 const SIZE: usize = 256;
 /// Messages in flight over all publishers.
 const IN_FLIGHT: usize = 256;
-/// Messages over all queues, when their number grows.
+/// Messages over all queues, when their number grows: at least one for each. The connections of the owners are in the figure.
 const MESSAGES: u64 = 20_000;
-/// But in each at least so many: the connection of each owner is in the figure too.
-const MESSAGES_EACH_MIN: u64 = 20;
 /// Publishers with a connection and a stream each that this machine bears.
 const QUEUES_MAX: usize = 10_000;
 const ENDS_WITHIN: Duration = Duration::from_secs(3600);
@@ -34,7 +32,7 @@ pub(super) async fn round(bed: &mut Bed, sheet: &mut Sheet) {
     for &queues in &bed.plan.queues {
         for system in SYSTEMS {
             let case = format!("{queues} {}", if queues == 1 { "queue" } else { "queues" });
-            let each = MESSAGES.div_ceil(queues as u64).max(MESSAGES_EACH_MIN);
+            let each = MESSAGES.div_ceil(queues as u64);
             sheet.take(&case, Judge::PerSecond, system, load(bed, system, queues, each)).await;
         }
     }
