@@ -1,11 +1,12 @@
 //! The socket of a client, and connecting.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn_proto::TransportConfig;
+use socket2::{Domain, Protocol, Socket, Type};
 use tidings_proto::BrokerAddress;
 use tidings_proto::caps::STREAMS_PER_CONNECTION_MAX;
 
@@ -20,6 +21,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const IDLE: Duration = Duration::from_secs(30);
 /// What one stream may deliver unread, bytes.
 const STREAM_WINDOW: u32 = 256 * 1024;
+/// What the socket may hold that was not looked at: all that a broker sends at once.
+const RECEIVE_BYTES: usize = 4 * 1024 * 1024;
 
 /// One UDP socket for any number of connections. Cheap to clone; connections keep it open.
 #[derive(Clone, Debug)]
@@ -54,8 +57,8 @@ impl Endpoint {
     /// # Errors
     /// No socket can be bound at all.
     pub fn bind() -> io::Result<Self> {
-        let quic = quinn::Endpoint::client((Ipv6Addr::UNSPECIFIED, 0).into())
-            .or_else(|_| quinn::Endpoint::client((Ipv4Addr::UNSPECIFIED, 0).into()))?;
+        let socket = socket(Ipv6Addr::UNSPECIFIED.into()).or_else(|_| socket(Ipv4Addr::UNSPECIFIED.into()))?;
+        let quic = quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, Arc::new(quinn::TokioRuntime))?;
         Ok(Self { quic })
     }
 
@@ -63,6 +66,21 @@ impl Endpoint {
     pub async fn flush(&self) {
         self.quic.wait_idle().await;
     }
+}
+
+fn socket(address: IpAddr) -> io::Result<UdpSocket> {
+    let address = SocketAddr::new(address, 0);
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        // For both families where the system lets it.
+        let _ = socket.set_only_v6(false);
+    }
+    socket.bind(&address.into())?;
+    // The system may grant less: then more of a burst is lost and sent again.
+    if let Err(error) = socket.set_recv_buffer_size(RECEIVE_BYTES) {
+        tracing::debug!(%error, "the socket's buffer stays as it is");
+    }
+    Ok(socket.into())
 }
 
 impl Connection {
