@@ -173,6 +173,13 @@ impl Scene {
         self.tables(|tables| tables.staged_after(Birth::ZERO, 9)).len()
     }
 
+    /// Another process follows, behind this position, and ends with everything.
+    fn next_process_begins_at(&self, position: u64) {
+        let mut following = self.open();
+        assert_eq!(following.begin("broker").expect("begun").position.value(), position);
+        self.ends_with_all(&mut following);
+    }
+
     fn ends_with_all(&self, following: &mut Following) {
         assert!(self.catch_up(following).accepted.is_some_and(|accepted| accepted.caught_up));
         assert_eq!((self.tables(|tables| tables.held_after(Birth::ZERO, 9)).len(), self.staged()), (4, 0));
@@ -209,9 +216,22 @@ fn what_was_only_in_memory_is_fetched_again_by_the_next_process() {
     let mut following = scene.open();
     let (before, _) = most_of_a_delta(&mut scene, &mut following);
     drop(following);
+    scene.next_process_begins_at(before + 1);
+}
+
+/// [P-11] Where other follows have all the memory there is, each part is written as it comes.
+#[test]
+fn a_part_of_a_delta_that_finds_no_room_in_memory_is_written() {
+    let mut scene = Scene::new();
     let mut following = scene.open();
-    assert_eq!(following.begin("broker").expect("begun").position.value(), before + 1);
-    scene.ends_with_all(&mut following);
+    let all = scene.state.deltas.clone();
+    let taken = u32::try_from(all.available_permits()).expect("far below");
+    let others = all.clone().try_acquire_many_owned(taken).expect("it is there");
+    let (before, _) = most_of_a_delta(&mut scene, &mut following);
+    assert_eq!((scene.staged(), following.has_part()), (2, false));
+    drop((following, others));
+    assert_eq!(all.available_permits(), taken as usize, "nothing is kept of what was not needed");
+    scene.next_process_begins_at(before + 2);
 }
 
 /// [P-11] Whoever ends in good order loses nothing.
@@ -225,9 +245,7 @@ fn a_session_that_ends_keeps_what_came_of_a_delta() {
     assert!(!following.has_part());
     assert_eq!(scene.staged(), 2);
     drop(following);
-    let mut following = scene.open();
-    assert_eq!(following.begin("broker").expect("begun").position.value(), before + 2);
-    scene.ends_with_all(&mut following);
+    scene.next_process_begins_at(before + 2);
 }
 
 /// [P-14] What was in memory goes with the step that met the damage, and so does the reader that knew of it.

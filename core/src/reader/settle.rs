@@ -337,3 +337,44 @@ fn net_change(path: RecordPath, before: Option<(EntryDigest, bool)>, now: Option
         None => Change { path, kind, term: head.rank().term, offset: head.head().offset, mutation: Bytes::new() },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::Term;
+
+    use super::*;
+
+    fn row(number: u64, offset: u64, bytes: usize) -> HeldRow {
+        let path = Some(format!("/record/{number}").parse().expect("a path"));
+        let (birth, offset, term) = (Birth::new(number), Offset::new(offset), Term::new(1));
+        HeldRow { birth, offset, term, digest: EntryDigest::ZERO, kind: HeldKind::Value, path, bytes: vec![0; bytes].into() }
+    }
+
+    fn put(records: &mut Records, row: &HeldRow) {
+        let path = row.path.clone().expect("it has one");
+        let untouched = || Touched { before: None, offset: Offset::ZERO, newest: Newest::Nothing };
+        records.by_path.entry(path).or_insert_with(untouched);
+        records.put(row);
+    }
+
+    #[test]
+    fn rows_above_the_bound_are_left_in_the_store_and_stay_there() {
+        let mut records = Records::default();
+        (1..=20).for_each(|number| put(&mut records, &row(number, number, 1 << 20)));
+        assert!(records.kept <= KEPT_BYTES_MAX);
+        let newest = |records: &Records, number: u64| match &records.by_path[&row(number, 1, 0).path.expect("it has one")].newest {
+            Newest::Row(row) => Some(row.offset.value()),
+            Newest::Nothing | Newest::Stored => None,
+        };
+        assert_eq!((newest(&records, 15), newest(&records, 20)), (Some(15), None));
+        // A shorter one would find room, and an older one must not come back.
+        put(&mut records, &row(20, 21, 0));
+        assert_eq!(newest(&records, 20), None);
+        put(&mut records, &row(15, 22, 10));
+        put(&mut records, &row(15, 3, 10));
+        assert_eq!(newest(&records, 15), Some(22));
+        let weights: usize =
+            records.by_path.values().map(|touched| if let Newest::Row(row) = &touched.newest { weight(row) } else { 0 }).sum();
+        assert_eq!(records.kept, weights);
+    }
+}
