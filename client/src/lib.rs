@@ -54,5 +54,5 @@ pub use publisher::{
 };
 pub use state::{Row, State, StateError, StateFailure};
 pub use subscriber::{
-    CaughtUp, ChangeId, Event, Follow, FollowError, FollowedValue, Subscriber, SubscriberConfig, VerdictReport, View, Witness,
+    CaughtUp, ChangeId, Event, Follow, FollowError, FollowedValue, Rewound, Subscriber, SubscriberConfig, VerdictReport, View, Witness,
 };

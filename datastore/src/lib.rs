@@ -8,6 +8,6 @@ pub mod own; // the records of this node
 pub mod storage;
 
 pub use fetch::{FetchLimits, FetchState, FetchStatus, Pace};
-pub use follower::{Follower, FollowerConfig, FollowerError, Rewound, Unfetched, Unprinted, Wanted};
+pub use follower::{Follower, FollowerConfig, FollowerError, Unfetched, Unprinted, Wanted};
 pub use object::{FetchError, Source, VerifiedFile, fetch, object_name, open_value};
 pub use own::{Collected, Datastore, DatastoreConfig, DatastoreError, ImportReport, Imported, Value};

@@ -153,7 +153,7 @@ fn gone(event: Event) -> Vec<String> {
             assert!(!matches!(report.verdict, Verdict::Withheld | Verdict::Forked | Verdict::LocalDamage), "{report:?}");
             Vec::new()
         }
-        Event::Rewound { gone, .. } => gone.iter().map(ToString::to_string).chain(["told".to_owned()]).collect(),
+        Event::Rewound(rewound) => rewound.gone.iter().map(ToString::to_string).chain(["told".to_owned()]).collect(),
         _ => Vec::new(),
     }
 }

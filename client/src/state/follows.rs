@@ -175,6 +175,7 @@ impl FollowStep<'_> {
     pub(crate) fn remove(&self, queue: &QueueId) -> Result<bool, StateError> {
         let found = self.0.open_table(tables::ABOUT)?.remove(queue.bytes())?.is_some();
         self.0.open_table(tables::READER)?.remove(queue.bytes())?;
+        self.remove_rewound(queue)?;
         FollowTables::open(self.0, queue)?.clear()?;
         Ok(found)
     }

@@ -5,6 +5,7 @@
 //! | 1 | nothing was kept sealed |
 //! | 2 | the own writer was not listed among those that are known |
 //! | 3 | the readers stood in the row of the writer; values and epochs of live records had tables of their own (`own/values`: path to mutation; `own/epochs`: epoch and path), and sealed entries were without their paths |
+//! | 4 | rewinds that were not confirmed were forgotten |
 
 use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
 use tidings_core::writer::Writer;
@@ -20,25 +21,33 @@ const EPOCHS: TableDefinition<'static, (u64, &str), ()> = TableDefinition::new("
 /// Rows changed between two looks at the table.
 const PAGE: usize = 1_024;
 
-/// Brings a file of format 1, 2 or 3 to this one.
+/// Brings a file of format 1 to 4 to this one.
 pub(super) fn migrate(database: &Database, found: u32) -> Result<(), StateError> {
     let transaction = database.begin_write()?;
     tables::create_all(&transaction)?;
+    if found <= 3 {
+        join(&transaction, found)?;
+    }
+    Ok(transaction.commit()?)
+}
+
+/// From format 1, 2 or 3 to format 4.
+fn join(transaction: &WriteTransaction, found: u32) -> Result<(), StateError> {
     let mut after = String::new();
-    while let Some(last) = join_page(&transaction, &after)? {
+    while let Some(last) = join_page(transaction, &after)? {
         after = last;
     }
     transaction.delete_table(VALUES)?;
     transaction.delete_table(EPOCHS)?;
     if found == 1 {
         // What has to be signed again because a file of that format did not keep it sealed.
-        sealed::begin_renewal(&transaction)?;
+        sealed::begin_renewal(transaction)?;
     }
-    part_writer(&transaction)?;
+    part_writer(transaction)?;
     if found <= 2 {
-        branches::know_own_writer(&transaction)?;
+        branches::know_own_writer(transaction)?;
     }
-    Ok(transaction.commit()?)
+    Ok(())
 }
 
 /// The readers stood in the row of the writer.
@@ -74,6 +83,16 @@ impl super::State {
     /// Makes the file one of format 3.
     pub(crate) fn unjoin(&self) {
         self.write(unjoin).expect("unjoined");
+    }
+
+    /// Makes the file one of format 4.
+    pub(crate) fn forget_rewinds(&self) {
+        let forget = |transaction: &WriteTransaction| -> Result<(), StateError> {
+            transaction.delete_table(tables::REWOUND)?;
+            transaction.open_table(tables::FORMATS)?.insert((), 4)?;
+            Ok(())
+        };
+        self.write(forget).expect("forgotten");
     }
 
     /// Makes the file one of format 1.

@@ -15,6 +15,7 @@ mod outbox; // what waits to be signed
 mod own;
 mod reader_store;
 mod rebuild; // the own tables made anew
+mod rewound; // rewinds that are not confirmed
 mod rows;
 mod sealed; // what the owner signed, byte for byte
 mod tables;
@@ -31,6 +32,7 @@ pub(crate) use outbox::OutboxTables;
 pub(crate) use own::{OwnStep, OwnView, Waiting, receipted, receipted_offset};
 pub(crate) use reader_store::{FollowTables, Staged};
 pub(crate) use rebuild::Rebuilt;
+pub use rewound::Rewound;
 pub(crate) use rows::{HandedOut, LossRow, PendingRow};
 pub(crate) use sealed::SealedView;
 
@@ -46,7 +48,7 @@ use tokio::sync::Semaphore;
 use disk::{Disk, Failures};
 
 /// Layout of the tables. A file with a higher number is refused by name; an older one is migrated at opening.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// The durable state of one node. Clones are handles to the same one.
 #[derive(Clone)]

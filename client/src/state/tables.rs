@@ -30,6 +30,7 @@
 //! | `follow/ending` | queue, offset, birth | - (held tombstones and quarantined rows) |
 //! | `follow/staged` | queue, birth | staged row |
 //! | `follow/changes` | queue, path | change that the application has not acknowledged |
+//! | `follow/rewound` | queue | rewinds that the application has not confirmed |
 //! | `beside` | table, key | value; rows of the layer above |
 
 use redb::{Database, ReadTransaction, TableDefinition, WriteTransaction};
@@ -74,6 +75,7 @@ pub(super) const STAGED: Rows<(Queue, u64)> = Rows::new("follow/staged");
 pub(super) const ASIDE: Rows<(Queue, u64)> = Rows::new("follow/aside");
 pub(super) const ASIDE_PATHS: TableDefinition<'static, (Queue, &str, u64), ()> = TableDefinition::new("follow/aside-paths");
 pub(super) const CHANGES: Rows<(Queue, &str)> = Rows::new("follow/changes");
+pub(super) const REWOUND: Rows<Queue> = Rows::new("follow/rewound");
 
 /// Makes every table, so that a reader never meets a missing one.
 pub(super) fn create(database: &Database) -> Result<(), StateError> {
@@ -129,6 +131,7 @@ fn create_followed(transaction: &WriteTransaction) -> Result<(), StateError> {
     transaction.open_table(ASIDE)?;
     transaction.open_table(ASIDE_PATHS)?;
     transaction.open_table(CHANGES)?;
+    transaction.open_table(REWOUND)?;
     Ok(())
 }
 

@@ -6,6 +6,8 @@ use tidings_core::reader::{Change, Verdict};
 use tidings_core::{Cursor, RecordPath};
 use tidings_proto::{Offset, Term, Timestamp};
 
+use crate::state::Rewound;
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -16,16 +18,11 @@ pub enum Event {
     CaughtUp(CaughtUp),
     /// The verdict changed.
     Verdict(VerdictReport),
-    /// The owner went on from an earlier head than the one held here, and what it signed since is verified. The changes that lead from
-    /// the one to the other come as [`Event::Changes`], deletes among them. [P-14]
-    Rewound {
-        /// What was held.
-        from: Cursor,
-        /// Records that are there no more, ascending; the first ones if they are many.
-        gone: Vec<RecordPath>,
-        /// How many are there no more.
-        gone_count: u64,
-    },
+    /// The owner went on from an earlier head than the one held here, and what it signed since is verified. Comes before the changes
+    /// that lead from the one to the other, and again in each session until [`Subscriber::acknowledge_rewound`]. [P-14]
+    ///
+    /// [`Subscriber::acknowledge_rewound`]: super::Subscriber::acknowledge_rewound
+    Rewound(Rewound),
     /// A delta is on its way.
     Progress {
         /// Offset up to which it has come.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use redb::WriteTransaction;
-use tidings_core::reader::{Accepted, Change, Evidence, Fault, Finding, PulseTaken, Reader, Step, Verdict};
+use tidings_core::reader::{self as core, Accepted, Change, Evidence, Fault, Finding, PulseTaken, Reader, Step, Verdict};
 use tidings_core::{Acknowledgement, Cursor, NodeKey, SignedHead};
 use tidings_proto::frames::Subscribe;
 use tidings_proto::{QueueId, Refusal, RefusalCode, Reply, Timestamp};
@@ -17,7 +17,7 @@ use super::follow::FollowError;
 use super::handout::{HandOut, Session};
 use super::unwritten::Unwritten;
 use crate::clock;
-use crate::state::{About, Claim, Claimed, FollowStep, FollowTables, FollowView, Keep, Staged, State, StateError};
+use crate::state::{About, Claim, Claimed, FollowStep, FollowTables, FollowView, Keep, Rewound, Staged, State, StateError};
 
 /// After so many steps that a crash may lose, one is durable: an interrupted catch-up begins at most that far back.
 const VOLATILE_STEPS_MAX: u32 = 32;
@@ -52,6 +52,8 @@ pub(super) struct Outcome {
     pub(super) pulse: Option<PulseTaken>,
     /// The acknowledged cursor moved: nothing waits for the application.
     pub(super) acknowledge: Option<Cursor>,
+    /// The owner went on from an earlier head, and that is verified now; with what the application has not confirmed of before.
+    pub(super) rewound: Option<Rewound>,
     /// Changes that were handed out in the same step.
     pub(super) handed_out: Option<Vec<Change>>,
     pub(super) end: Option<End>,
@@ -189,6 +191,12 @@ impl Following {
         drop(tables);
         let step = FollowStep(transaction);
         step.put_reader(&reader)?;
+        if let Some(accepted) = &mut outcome.accepted
+            && let Some(core::Rewound { from, gone, gone_count }) = accepted.rewound.take()
+        {
+            let rewound = Rewound { from, to: accepted.cursor, gone, gone_count };
+            outcome.rewound = Some(step.add_rewound(&self.queue, rewound)?);
+        }
         if settled {
             outcome.acknowledge = step.acknowledge(&self.queue, Some(reader.cursor()))?;
         }

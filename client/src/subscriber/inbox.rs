@@ -8,8 +8,9 @@ use tidings_proto::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use super::event::{CaughtUp, Event, VerdictReport, View};
+use crate::state::Rewound;
 
-/// Events that wait; beyond that the oldest ones go that neither accuse nor tell of a rewound queue.
+/// Events that wait; beyond that the oldest ones go that accuse nobody.
 const EVENTS_MAX: usize = 64;
 
 /// What the application has not taken yet.
@@ -22,6 +23,8 @@ pub(super) struct Inbox {
 #[derive(Default)]
 struct Inner {
     events: VecDeque<Event>,
+    /// What the application is told before all else.
+    rewound: Option<Rewound>,
     /// Changes may be handed out.
     open: bool,
     /// Changes may wait that were not looked at.
@@ -124,6 +127,12 @@ impl Inbox {
         self.changed.notify_waiters();
     }
 
+    /// The owner went on from an earlier head; with all that the application has not confirmed of that.
+    pub(super) fn rewound(&self, rewound: Rewound) {
+        self.with(|inner| inner.rewound = Some(rewound));
+        self.changed.notify_waiters();
+    }
+
     /// Something happened that is no verdict.
     pub(super) fn tell(&self, event: Event) {
         self.with(|inner| inner.push(event));
@@ -178,6 +187,9 @@ fn ended() -> VerdictReport {
 
 impl Inner {
     fn next(&mut self) -> Next {
+        if let Some(rewound) = self.rewound.take() {
+            return Next::Event(Event::Rewound(rewound));
+        }
         if self.open && !self.ready.is_empty() {
             return Next::Ready(std::mem::take(&mut self.ready));
         }
@@ -201,7 +213,7 @@ impl Inner {
         if self.events.len() >= EVENTS_MAX {
             let dispensable = self.events.iter().position(|event| match event {
                 Event::Verdict(report) => report.evidence.is_none(),
-                event => !matches!(event, Event::Rewound { .. }),
+                _ => true,
             });
             self.events.remove(dispensable.unwrap_or(0));
         }

@@ -31,6 +31,8 @@ use tidings_proto::{QueueId, Timestamp};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+pub use crate::state::Rewound;
+
 use crate::state::{About, FollowStep, FollowTables, FollowView, Keep, Row, State, StateError};
 use following::{Following, report};
 use handout::HandOut;
@@ -155,6 +157,7 @@ impl Subscriber {
         let addresses = following.addresses().to_vec();
         let routes = route::routes(following.reader().locator(), &addresses, &config);
         let inbox = Arc::new(Inbox::new(following.first_report()?));
+        state.read(|transaction| FollowView(transaction).rewound(&queue))?.into_iter().for_each(|rewound| inbox.rewound(rewound));
         let (acknowledged, acknowledged_here) = watch::channel(None);
         let (closing, closed) = oneshot::channel();
         let changes_max = config.changes_max.max(1);
@@ -182,7 +185,8 @@ impl Subscriber {
     /// The next event; `None` after the task has ended. Safe to cancel: what was not returned comes again.
     ///
     /// Changes are held back until this session has caught up or has met a verdict, so that what waits is merged first. They
-    /// come before the event of the delta that brought them. One that is not acknowledged comes again in the next session.
+    /// come before the event of the delta that brought them, except [`Event::Rewound`]. What is not acknowledged comes again in the
+    /// next session.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(changes) = self.handed_out().await {
@@ -242,6 +246,22 @@ impl Subscriber {
             self.acknowledged.send_replace(Some(cursor));
         }
         Ok(())
+    }
+
+    /// The application knows of a rewind: it is not told again. Returns when that is durable; blocks for one sync. [P-14]
+    ///
+    /// # Errors
+    /// The state fails; the rewind is told again in the next session.
+    pub fn acknowledge_rewound(&self, rewound: &Rewound) -> Result<(), StateError> {
+        Self::confirm_rewound(&self.state, &self.queue, rewound)
+    }
+
+    /// [`Subscriber::acknowledge_rewound`] without the subscriber. Nothing happens if it is confirmed already, or another came to it.
+    ///
+    /// # Errors
+    /// The state fails; the rewind is told again in the next session.
+    pub fn confirm_rewound(state: &State, queue: &QueueId, rewound: &Rewound) -> Result<(), StateError> {
+        state.write(|transaction| FollowStep(transaction).confirm_rewound(queue, &rewound.to))
     }
 
     /// What is known about the view, for others than the one who takes events: changes with every verdict and catch-up, and

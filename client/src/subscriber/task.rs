@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidings_core::Cursor;
-use tidings_core::reader::{Accepted, Change, Rewound, Verdict};
+use tidings_core::reader::{Accepted, Change, Verdict};
 use tidings_proto::{Reply, Request};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -251,6 +251,9 @@ impl Task {
         let moves = locator.is_some_and(|locator| self.take_locator(&locator));
         self.deadlines.expect_more(&delta);
         self.opinion.shown(delta.announced);
+        if let Some(rewound) = outcome.rewound {
+            self.inbox.rewound(rewound);
+        }
         match (outcome.accepted, progress) {
             (Some(accepted), _) => {
                 if !self.caught_up {
@@ -309,9 +312,6 @@ impl Task {
             self.inbox.handed_out(changes, more);
         }
         self.inbox.accepted(waits, caught_up);
-        if let Some(Rewound { from, gone, gone_count }) = accepted.rewound {
-            self.inbox.tell(Event::Rewound { from, gone, gone_count });
-        }
         if caught_up.is_some() && accepted.closed {
             return self.closed().await;
         }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_client::{Event, Publisher, PublisherConfig, State, Subscriber, SubscriberConfig};
+use tidings_client::{Event, Publisher, PublisherConfig, Rewound, State, Subscriber, SubscriberConfig};
 use tidings_core::reader::Verdict;
-use tidings_proto::BrokerAddress;
+use tidings_proto::{BrokerAddress, QueueId};
 
 use crate::peer::{Peer, Peers};
 use crate::{LONG, changes, follow_at, memory, owner_key, path, published, put, reader_key, verdict, view_is};
@@ -22,7 +22,7 @@ fn owner(state: &State, peers: &Arc<Peers>, ports: &[u16]) -> Publisher {
     Publisher::open(state.clone(), owner_key(), PublisherConfig::new(peers.clone(), addresses(ports))).expect("opened")
 }
 
-fn reader(state: &State, queue: tidings_proto::QueueId, peers: &Arc<Peers>) -> Subscriber {
+fn reader(state: &State, queue: QueueId, peers: &Arc<Peers>) -> Subscriber {
     Subscriber::start(state.clone(), reader_key(), queue, SubscriberConfig::new(peers.clone())).expect("started")
 }
 
@@ -111,12 +111,31 @@ async fn is_told_what_is_gone(max_age: Duration, wanted: Verdict) {
     verdict(&mut subscriber, Verdict::Rewound).await;
     let told = async {
         loop {
-            if let Event::Rewound { gone, gone_count, .. } = subscriber.next().await.expect("running") {
-                return (gone, gone_count);
+            if let Event::Rewound(rewound) = subscriber.next().await.expect("running") {
+                return rewound;
             }
         }
     };
-    assert_eq!(tokio::time::timeout(LONG, told).await.expect("in time"), (vec![path("/gone")], 1));
+    let rewound = tokio::time::timeout(LONG, told).await.expect("in time");
+    assert_eq!((&rewound.gone, rewound.gone_count), (&vec![path("/gone")], 1));
     view_is(&subscriber, |view| view.verdict.verdict == wanted).await;
     assert!(Subscriber::value(&state, &queue, &path("/b")).expect("read").is_some());
+    is_told_until_it_is_acknowledged(subscriber, &state, queue, &Peers::one(&branch), &rewound).await;
+}
+
+/// The process that was told may have ended before a person was.
+async fn is_told_until_it_is_acknowledged(told: Subscriber, state: &State, queue: QueueId, peers: &Arc<Peers>, rewound: &Rewound) {
+    told.close().await;
+    let mut again = reader(state, queue, peers);
+    assert_eq!(again.next().await, Some(Event::Rewound(rewound.clone())), "before all else");
+    again.acknowledge_rewound(rewound).expect("written");
+    again.close().await;
+    let mut silent = reader(state, queue, peers);
+    loop {
+        match silent.next().await.expect("running") {
+            Event::Rewound(rewound) => panic!("told again: {rewound:?}"),
+            Event::CaughtUp(_) => return,
+            _ => {}
+        }
+    }
 }

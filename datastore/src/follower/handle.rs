@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tidings_client::{CaughtUp, State, Subscriber, SubscriberConfig, VerdictReport, View};
+use tidings_client::{CaughtUp, Rewound, State, Subscriber, SubscriberConfig, VerdictReport, View};
 use tidings_core::reader::Verdict;
 use tidings_core::{NodeKey, RecordPath};
 use tidings_proto::{Offset, QueueId};
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::desk::Desk;
 use super::error::FollowerError;
 use super::printers::{Unprinted, Wanted};
-use super::shared::{Rewound, Shared, now};
+use super::shared::{Shared, now};
 use super::task::Task;
 use super::value;
 use super::worker::Worker;
@@ -92,9 +92,20 @@ impl Follower {
         self.shared.merged.subscribe()
     }
 
-    /// The last time in this session that the owner went on from an earlier head than the one held here.
+    /// That the owner went on from an earlier head than the one held here, in this session or an earlier one, until
+    /// [`Self::told_rewound`]; `None` if nothing is to be told. [P-14]
     pub fn rewound(&self) -> watch::Receiver<Option<Rewound>> {
         self.shared.rewound.subscribe()
+    }
+
+    /// A person knows of it: durable when this returns. Blocks for one sync.
+    ///
+    /// # Errors
+    /// The state fails; it is told again in the next session.
+    pub fn told_rewound(&self, rewound: &Rewound) -> Result<(), FollowerError> {
+        Subscriber::confirm_rewound(&self.shared.desk.state, &self.shared.desk.queue, rewound)?;
+        self.shared.rewound.send_if_modified(|waits| waits.take_if(|waits| waits.to == rewound.to).is_some());
+        Ok(())
     }
 
     /// Of the last delta of this session: the offset it has come to, and the newest one announced; `None` before the first.

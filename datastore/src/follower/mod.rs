@@ -19,5 +19,4 @@ mod worker; // the loop that fetches
 pub use error::{FollowerError, Unfetched};
 pub use handle::{Follower, FollowerConfig};
 pub use printers::{Unprinted, Wanted};
-pub use shared::Rewound;
 pub use stored::{fetches_at, forget, is_here, unprinted_at, value_at};

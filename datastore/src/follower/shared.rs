@@ -4,25 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use tidings_client::{CaughtUp, StateError, View};
+use tidings_client::{CaughtUp, Rewound, StateError, View};
 use tidings_core::reader::Verdict;
-use tidings_core::{Cursor, RecordPath};
 use tidings_proto::{Offset, Timestamp};
 use tokio::sync::{Notify, watch};
 
 use super::desk::Desk;
 use crate::fetch::Depot;
-
-/// An owner went on from an earlier head than the one held here; the changes from the one to the other are told as such. [P-14]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rewound {
-    /// What was held.
-    pub from: Cursor,
-    /// Records that are there no more, ascending; the first ones if they are many.
-    pub gone: Vec<RecordPath>,
-    /// How many are there no more.
-    pub gone_count: u64,
-}
 
 /// One follow.
 pub(super) struct Shared {
@@ -34,7 +22,7 @@ pub(super) struct Shared {
     pub(super) merged: watch::Sender<Option<CaughtUp>>,
     /// Of the last delta: the offset it has come to, and the newest one announced.
     pub(super) progress: watch::Sender<Option<(Offset, Offset)>>,
-    /// The last time in this session that the owner went on from an earlier head than the one held.
+    /// That the owner went on from an earlier head than the one held, until somebody was told.
     pub(super) rewound: watch::Sender<Option<Rewound>>,
     /// There may be something to fetch.
     pub(super) wake: Notify,

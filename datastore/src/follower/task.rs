@@ -6,7 +6,7 @@ use tidings_client::{ChangeId, Event, StateError, Subscriber};
 use tidings_core::reader::Change;
 use tokio::sync::watch;
 
-use super::shared::{Rewound, Shared, chance, now};
+use super::shared::{Shared, chance, now};
 
 /// The task of one follow. Owns its subscriber.
 pub(super) struct Task {
@@ -38,8 +38,8 @@ impl Task {
                     self.shared.tell();
                 }
                 Some(Event::Verdict(_)) => self.shared.tell(),
-                Some(Event::Rewound { from, gone, gone_count }) => {
-                    self.shared.rewound.send_replace(Some(Rewound { from, gone, gone_count }));
+                Some(Event::Rewound(rewound)) => {
+                    self.shared.rewound.send_replace(Some(rewound));
                     self.shared.tell();
                 }
                 Some(Event::Progress { staged, of, .. }) => drop(self.shared.progress.send_replace(Some((staged, of)))),

@@ -2,10 +2,10 @@
 
 use data_encoding::HEXLOWER;
 use serde::Serialize;
-use tidings_client::{CaughtUp, FollowedValue, VerdictReport};
+use tidings_client::{CaughtUp, FollowedValue, Rewound, VerdictReport};
 use tidings_core::RecordPath;
 use tidings_core::reader::{ChangeKind, Verdict};
-use tidings_datastore::{Rewound, Unprinted};
+use tidings_datastore::Unprinted;
 use tidings_proto::Timestamp;
 
 use crate::clock;
@@ -169,7 +169,8 @@ mod tests {
     #[test]
     fn a_rewound_queue_is_printed_with_what_is_gone() {
         let gone = (0..GONE_MAX + 1).map(|number| format!("/{number}").parse().expect("a path")).collect();
-        let rewound = Rewound { from: Cursor::start(&QueueId::new([0; 32])), gone, gone_count: 20_000 };
+        let start = Cursor::start(&QueueId::new([0; 32]));
+        let rewound = Rewound { from: start, to: start, gone, gone_count: 20_000 };
         let line: serde_json::Value = serde_json::from_str(&json(&Line::rewound("o", &rewound, Timestamp::new(1000)))).expect("JSON");
         assert_eq!((&line["verdict"], line["gone_count"].as_u64(), &line["gone"][99]), (&"rewound".into(), Some(20_000), &"/99".into()));
         assert_eq!(line["gone"].as_array().map(Vec::len), Some(GONE_MAX));

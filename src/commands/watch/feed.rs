@@ -138,7 +138,10 @@ impl Feed {
                 self.printed = Some(report);
                 Ok(is_final && self.until == Until::CaughtUp)
             }
-            News::Rewound(rewound, as_of) => Line::rewound(&self.owner, &rewound, as_of).print(&self.form).map(|()| false),
+            News::Rewound(rewound, as_of) => {
+                Line::rewound(&self.owner, &rewound, as_of).print(&self.form)?;
+                self.news.told(&rewound).map(|()| false)
+            }
             News::Progress(staged, of) => {
                 self.progress.step(staged.value(), of.value());
                 Ok(false)

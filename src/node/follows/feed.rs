@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tidings_client::{CaughtUp, VerdictReport, View};
-use tidings_datastore::{Rewound, Unprinted, Wanted};
+use tidings_client::{CaughtUp, Rewound, VerdictReport, View};
+use tidings_datastore::{Unprinted, Wanted};
 use tidings_proto::{Offset, Timestamp};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -61,8 +61,7 @@ impl Feed {
         // An accusation of before this watch is told by the verdict, if it stands.
         let told_accusations = lease.view().borrow().accused.as_ref().map_or(0, |(count, _)| *count);
         let told_waiting = 0;
-        let rewound = lease.rewound();
-        let told_rewound = rewound.borrow().clone();
+        let (rewound, told_rewound) = (lease.rewound(), None);
         Self {
             wanted,
             view,
@@ -113,6 +112,14 @@ impl Feed {
     /// The state fails; they come again.
     pub(crate) fn printed(&self, changes: &[Unprinted]) -> Result<(), Failure> {
         if self.lease.has_ended() { Ok(()) } else { self.lease.printed(changes).map_err(follower_failure) }
+    }
+
+    /// A person was told of a rewind.
+    ///
+    /// # Errors
+    /// The state fails; it is told again.
+    pub(crate) fn told(&self, rewound: &Rewound) -> Result<(), Failure> {
+        if self.lease.has_ended() { Ok(()) } else { self.lease.told_rewound(rewound).map_err(follower_failure) }
     }
 
     /// Changes are told without their values from now on.

@@ -1,7 +1,9 @@
 //! A node that has nothing left but its key. [P-4] [P-5]
 
+use std::time::{Duration, Instant};
+
 use super::{are, bob_is_content, bobs, mine, own, put};
-use crate::world::{Done, World, json};
+use crate::world::{Broker, Done, World, json};
 
 /// A copy of alice's key outside of her home.
 fn key(world: &World) -> String {
@@ -109,32 +111,61 @@ fn a_revocation_that_only_one_source_knows_is_not_undone() {
 #[test]
 fn a_reader_that_saw_more_than_the_restored_owner_names_it_rewound() {
     let world = World::new();
-    let mut broker = world.alice_and_bob();
-    let place = broker.place().to_owned();
-    put(&world, "alice", "/a", "1");
-    broker.process.end_with("TERM");
-    world.copy("broker", "copy");
-    let mut broker = world.broker(&place, &[]);
-    put(&world, "alice", "/seen", "2");
-    bob_is_content(&world);
-    key(&world);
-    lose_everything(&world);
-    broker.process.end_with("TERM");
-    world.copy("copy", "broker");
-    let broker = world.broker(&place, &[]);
-    let told = restored(&world, &["--broker", &broker.address]);
-    assert_eq!(told["records"], 1, "{told}");
-    put(&world, "alice", "/b", "3");
+    let _broker = goes_back(&world);
     let done = world.run("bob", &["watch", "--once"]);
     let events: Vec<_> = done.out.lines().map(json).collect();
-    let rewound = |event: &&serde_json::Value| event["verdict"] == "rewound";
-    assert!(events.iter().any(|event| rewound(&event) && event["evidence"].is_string()), "{}", done.out);
-    let gone = events.iter().find(|event| rewound(event) && event["gone_count"].is_u64());
-    let gone = gone.unwrap_or_else(|| panic!("{}{}", done.out, done.err));
-    assert_eq!((&gone["gone"], &gone["gone_count"]), (&serde_json::json!(["/seen"]), &1.into()));
+    assert!(events.iter().any(|event| rewound(event) && event["evidence"].is_string()), "{}", done.out);
+    names_what_is_gone(&done);
     let change = |path: &str| events.iter().find(|event| event["path"] == path).map(|event| event["op"].clone());
     assert_eq!((change("/seen"), change("/b")), (Some("delete".into()), Some("create".into())), "{}", done.out);
     assert_eq!(bobs(&world), are(&[("/a", "1"), ("/b", "3")]));
+}
+
+/// [P-14] It was verified by a node that nobody watched, and that was killed: whoever watches next is told.
+#[test]
+fn what_a_rewind_took_away_is_told_once_somebody_watches() {
+    let world = World::new();
+    let _broker = goes_back(&world);
+    let mut up = world.up("bob");
+    let began = Instant::now();
+    while !world.run("bob", &["ls", "alice:", "--offline"]).out.contains("/b") {
+        assert!(began.elapsed() < Duration::from_secs(60), "{}", world.ok("bob", &["status"]));
+    }
+    up.end_with("KILL");
+    names_what_is_gone(&world.run("bob", &["watch", "--once"]));
+    let again = world.run("bob", &["watch", "--once"]);
+    assert!(again.out.lines().map(json).all(|event| !rewound(&event)), "{}", again.out);
+}
+
+fn rewound(event: &serde_json::Value) -> bool {
+    event["verdict"] == "rewound"
+}
+
+fn names_what_is_gone(done: &Done) {
+    let told = done.out.lines().map(json).find(|event| rewound(event) && event["gone_count"].is_u64());
+    let gone = told.unwrap_or_else(|| panic!("{}{}", done.out, done.err));
+    assert_eq!((&gone["gone"], &gone["gone_count"]), (&serde_json::json!(["/seen"]), &1.into()));
+}
+
+/// Alice has `/a` and `/b`, restored from an old copy at the broker; bob has seen `/a` and `/seen`.
+fn goes_back(world: &World) -> Broker {
+    let mut broker = world.alice_and_bob();
+    let place = broker.place().to_owned();
+    put(world, "alice", "/a", "1");
+    broker.process.end_with("TERM");
+    world.copy("broker", "copy");
+    let mut broker = world.broker(&place, &[]);
+    put(world, "alice", "/seen", "2");
+    bob_is_content(world);
+    key(world);
+    lose_everything(world);
+    broker.process.end_with("TERM");
+    world.copy("copy", "broker");
+    let broker = world.broker(&place, &[]);
+    let told = restored(world, &["--broker", &broker.address]);
+    assert_eq!(told["records"], 1, "{told}");
+    put(world, "alice", "/b", "3");
+    broker
 }
 
 #[test]

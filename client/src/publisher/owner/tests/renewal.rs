@@ -71,6 +71,16 @@ fn a_renewal_goes_on_where_it_ended() {
 /// Format 3 kept values and epochs in tables of their own, and sealed entries without their paths.
 #[test]
 fn a_state_of_format_3_opens_with_all_that_it_kept() {
+    opens_with_all_that_it_kept(State::unjoin);
+}
+
+/// Format 4 lacked the table of rewinds.
+#[test]
+fn a_state_of_format_4_opens_with_all_that_it_kept() {
+    opens_with_all_that_it_kept(State::forget_rewinds);
+}
+
+fn opens_with_all_that_it_kept(made_older: fn(&State)) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("state.redb");
     let state = State::open(&file).expect("created");
@@ -85,7 +95,7 @@ fn a_state_of_format_3_opens_with_all_that_it_kept() {
     sign(&mut owner, 0);
     let (before, live) = (snapshot(&owner).head().rank(), owner.writer.live_count());
     drop(owner);
-    state.unjoin();
+    made_older(&state);
     drop(state);
 
     let mut owner = open(State::open(&file).expect("migrated"));
