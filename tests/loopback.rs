@@ -2,6 +2,8 @@
 
 #[path = "loopback/owners.rs"]
 mod owners;
+#[path = "command/port.rs"]
+mod port;
 #[path = "loopback/refill.rs"]
 mod refill;
 

@@ -1,5 +1,7 @@
 //! Homes, a broker and commands in a folder of their own, as real processes.
 
+pub(crate) mod port;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -113,7 +115,7 @@ impl World {
         Running::begin(command)
     }
 
-    /// Begins a broker; `more` are its further arguments.
+    /// Begins a broker; `more` are its further arguments. Port 0 is one that it has for itself, also while it is away.
     pub(crate) fn broker(&self, listen: &str, more: &[&str]) -> Broker {
         self.broker_in("broker", listen, more)
     }
@@ -121,7 +123,11 @@ impl World {
     /// The same with another folder of data.
     pub(crate) fn broker_in(&self, data: &str, listen: &str, more: &[&str]) -> Broker {
         let data = self.path(data).to_string_lossy().into_owned();
-        let mut process = self.begin("nobody", &[&["broker", "--data", &data, "--listen", listen], more].concat());
+        let listen = match listen.strip_suffix(":0") {
+            Some(host) => format!("{host}:{}", port::steady()),
+            None => listen.to_owned(),
+        };
+        let mut process = self.begin("nobody", &[&["broker", "--data", &data, "--listen", &listen], more].concat());
         assert!(process.line().starts_with("listening on 127.0.0.1:"));
         let address = process.line();
         Broker { process, address }

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::time::{Duration, Instant};
 
 use super::disk::Disk;
-use crate::world::{Broker, Done, Running, World, json};
+use crate::world::{Broker, Done, Running, World, json, port};
 
 /// Room for the logs and tables of a broker. It starts to write again when 16 MiB are free.
 const BROKER_MIB: u32 = 160;
@@ -49,7 +49,7 @@ fn publish_too_much(world: &World) -> (Vec<String>, Done) {
 fn a_broker_whose_disk_is_full_refuses_serves_and_goes_on_when_there_is_space() {
     let world = World::new();
     let Some(disk) = Disk::mount(&world.path("broker"), BROKER_MIB) else { return };
-    let mut broker = logged_broker(&world, "127.0.0.1:0");
+    let mut broker = logged_broker(&world, &format!("127.0.0.1:{}", port::steady()));
     world.ok("alice", &["init", "--broker", &broker.address]);
     world.ok("bob", &["init"]);
     world.ok("bob", &["follow", &world.invitation("bob"), "--as", "alice"]);

@@ -16,6 +16,8 @@ use tidings_core::{Invitation, NodeKey, Object};
 use tidings_proto::frames::Transfer;
 use tidings_proto::{BrokerAddress, HeadNumber, Offset, QueueId, Refusal, RefusalCode, Reply, Request};
 
+use crate::port;
+
 /// Longer than anything here takes; only a failing test waits for it.
 pub(super) const LONG: Duration = Duration::from_secs(120);
 const RECORDS: usize = 3_000;
@@ -28,7 +30,7 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder"), listen: ([127, 0, 0, 1], 0).into() }
+        Self { folder: tempfile::tempdir().expect("a folder"), listen: ([127, 0, 0, 1], port::steady()).into() }
     }
 
     pub(super) fn store(&self) -> PathBuf {

@@ -16,7 +16,7 @@ use super::disk::{Disk, Keep, Operation};
 use super::held::Held;
 use super::ledger::{Ask, Ledger};
 use super::process::Process;
-use crate::world::{World, json};
+use crate::world::{World, json, port};
 
 /// How long a disk may do nothing before the power is cut without waiting for more.
 const PATIENCE: Duration = Duration::from_millis(700);
@@ -68,7 +68,7 @@ impl Site {
             disks.insert(party, Disk::mount(&world.path(party.names().0))?);
         }
         let desk = Desk::new(seed);
-        let listen = "127.0.0.1:0".to_owned();
+        let listen = format!("127.0.0.1:{}", port::steady());
         let mut site = Self { processes: BTreeMap::new(), feeder: None, disks, desk: Arc::new(desk), listen, lives: 0, world };
         site.furnish();
         Some(site)
