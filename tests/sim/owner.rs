@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidings_core::key::NodeKey;
-use tidings_core::recovery::Recovery;
+use tidings_core::recovery::{Recovery, RecoveryError};
 use tidings_core::{Cursor, Entropy, Object, Receipt, SignedHead, Writer};
 use tidings_proto::frames::Open;
 use tidings_proto::{HeadHash, HeadNumber, QueueId, Reply, Request, Term, Timestamp, VerifyingKey};
@@ -257,7 +257,8 @@ impl SimOwner {
         if self.links.values().any(|link| matches!(link.phase, Phase::Recovering(_))) {
             return (Took::Cut, None);
         }
-        let signed = head.as_ref().map(|head| (head.head().writer, head.rank().term)).expect("not the start");
+        let head = head.expect("not the start");
+        let signed = (head.head().writer, head.rank().term);
         if !self.knows(signed) {
             if !self.restoring {
                 self.strangers.insert(broker, signed);
@@ -265,7 +266,8 @@ impl SimOwner {
             }
             self.state.know(signed.0, signed.1);
         }
-        self.put_phase(broker, Phase::Recovering(Box::new(Recovery::new(self.state.writer.descriptor().clone()))));
+        let recovery = Recovery::new(self.state.writer.descriptor().clone()).of_head(&head);
+        self.put_phase(broker, Phase::Recovering(Box::new(recovery)));
         (Took::Fits, Some(Request::Recover))
     }
 
@@ -282,7 +284,12 @@ impl SimOwner {
 
     fn on_part(&mut self, broker: usize, part: tidings_proto::frames::Transfer, now: u64) -> Took {
         let Some(Link { phase: Phase::Recovering(recovery), .. }) = self.links.get_mut(&broker) else { return Took::Cut };
-        let Some(recovered) = recovery.take(part).expect("an honest broker's parts are what the owner signed") else { return Took::Fits };
+        let taken = match recovery.take(part) {
+            // It went on between its head and these.
+            Err(RecoveryError::AnotherHead) => return Took::Cut,
+            taken => taken.expect("an honest broker's parts are what the owner signed"),
+        };
+        let Some(recovered) = taken else { return Took::Fits };
         let with =
             Merging { key: &self.key.clone(), seen: self.seen, moved: self.moved, now: Timestamp::new(now), entropy: self.entropy() };
         match self.state.merge(&recovered, with) {

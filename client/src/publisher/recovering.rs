@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tidings_core::QueueDescriptor;
-use tidings_core::recovery::{Recovered, Recovery};
+use tidings_core::recovery::{Recovered, Recovery, RecoveryError};
+use tidings_core::{QueueDescriptor, SignedHead};
 use tidings_proto::{RefusalCode, Reply, Request};
 use tokio::time::Instant;
 
@@ -27,13 +27,14 @@ pub(super) struct Recovering {
 const SLOWEST: u64 = 16 * 1024;
 
 impl Recovering {
-    /// Asks for everything.
-    pub(super) fn begin(opened: Opened, descriptor: QueueDescriptor) -> Self {
+    /// Asks for everything that `head` signs, which the broker stands at.
+    pub(super) fn begin(opened: Opened, descriptor: QueueDescriptor, head: &SignedHead) -> Self {
         let stream = opened.stream;
         // Of a stream that is gone the receiving half tells.
         stream.send(Request::Recover);
         let now = Instant::now();
-        Self { stream, recovery: Recovery::new(descriptor), begun_at: now, heard_at: now, bytes: 0 }
+        let recovery = Recovery::new(descriptor).of_head(head);
+        Self { stream, recovery, begun_at: now, heard_at: now, bytes: 0 }
     }
 
     /// When the broker is left if it stays silent, or gives too little.
@@ -59,8 +60,11 @@ impl Recovering {
     fn take_one(&mut self, reply: Result<Reply, ConnectionError>) -> Result<Option<Recovered>, Unfit> {
         match reply.map_err(|error| unfit(&error))? {
             Reply::Part(part) => {
-                let wrong = |error| (BrokerState::Broken, format!("what it gives back is not what the owner signed: {error}"));
-                self.recovery.take(part).map_err(wrong)
+                let unfit = |error| match error {
+                    RecoveryError::AnotherHead => (BrokerState::Comparing, error.to_string()),
+                    error => (BrokerState::Broken, format!("what it gives back is not what the owner signed: {error}")),
+                };
+                self.recovery.take(part).map_err(unfit)
             }
             // It went on meanwhile: what it stands at now is compared.
             Reply::Refused(refusal) if refusal.code == RefusalCode::Conflict => Err((BrokerState::Comparing, refusal.to_string())),

@@ -44,6 +44,9 @@ pub enum RecoveryError {
     /// What was given is not what the owner signed: another broker or storage may have it.
     #[error("what is held of the queue is not what its owner signed: {0}")]
     NotSigned(&'static str),
+    /// It is more than the head signs that was shown before: whoever gives it went on since, or lies.
+    #[error("more comes than is signed by the head that was shown")]
+    AnotherHead,
     /// It is more than one recovery takes.
     #[error("the queue has more {0} than a recovery takes")]
     TooLarge(&'static str),

@@ -33,6 +33,8 @@ pub struct Recovery {
     /// Of all entries.
     bytes: u64,
     attachments: HashMap<ContentHash, Bytes>,
+    /// Most heads, entries and readers of this one.
+    most: (usize, usize, usize),
     ended: bool,
 }
 
@@ -51,14 +53,26 @@ impl Recovery {
             live: SetHash::new(SetKind::Live),
             bytes: 0,
             attachments: HashMap::new(),
+            most: (RECOVERY_HISTORY_MAX, TRANSFER_ENTRIES_MAX, READERS_MAX),
             ended: false,
         }
+    }
+
+    /// Takes no more than what `head` signs, which the giver showed before: what a lie costs is bounded by what the owner once had.
+    #[must_use]
+    pub fn of_head(mut self, head: &SignedHead) -> Self {
+        let head = head.head();
+        let (heads, live) = (head.number.value().saturating_sub(1), head.live_count);
+        let (heads_max, live_max, readers_max) = self.most;
+        let least = |signed: u64, max: usize| usize::try_from(signed).map_or(max, |signed| signed.min(max));
+        self.most = (least(heads, heads_max), least(live, live_max), least(u64::from(head.access_count), readers_max));
+        self
     }
 
     /// Takes the next part; gives the queue after the last one, if all of it is what the head signs.
     ///
     /// # Errors
-    /// [`RecoveryError::NotSigned`], [`RecoveryError::TooLarge`] or [`RecoveryError::TooNew`]. After an error, and after the last part,
+    /// [`RecoveryError::NotSigned`], [`RecoveryError::TooLarge`], [`RecoveryError::TooNew`] or, of a head, [`RecoveryError::AnotherHead`]. After an error, and after the last part,
     /// this takes nothing any more.
     pub fn take(&mut self, part: Transfer) -> Result<Option<Recovered>, RecoveryError> {
         if std::mem::replace(&mut self.ended, true) {
@@ -86,9 +100,7 @@ impl Recovery {
     }
 
     fn take_history(&mut self, hashes: Vec<[u8; 32]>) -> Result<(), RecoveryError> {
-        if self.history.len() + hashes.len() > RECOVERY_HISTORY_MAX {
-            return Err(RecoveryError::TooLarge("heads"));
-        }
+        bounded(self.history.len() + hashes.len(), self.most.0, RECOVERY_HISTORY_MAX, "heads")?;
         for hash in &hashes {
             self.frontier.append(hash);
         }
@@ -98,7 +110,8 @@ impl Recovery {
 
     fn take_entry(&mut self, bytes: Bytes) -> Result<(), RecoveryError> {
         self.bytes += bytes.len() as u64;
-        if self.entries.len() >= TRANSFER_ENTRIES_MAX || bytes.len() > ENTRY_BYTES_MAX || self.bytes > RECOVERY_BYTES_MAX {
+        bounded(self.entries.len() + 1, self.most.1, TRANSFER_ENTRIES_MAX, "live entries")?;
+        if bytes.len() > ENTRY_BYTES_MAX || self.bytes > RECOVERY_BYTES_MAX {
             return Err(RecoveryError::TooLarge("live entries"));
         }
         let mut entry = Entry::decode(&bytes).map_err(undecodable)?;
@@ -118,7 +131,8 @@ impl Recovery {
     }
 
     fn take_attachment(&mut self, bytes: Bytes) -> Result<(), RecoveryError> {
-        if self.attachments.len() >= 2 * READERS_MAX || bytes.len() > ATTACHMENT_BYTES_MAX {
+        bounded(self.attachments.len() + 1, 2 * self.most.2, 2 * READERS_MAX, "attachments")?;
+        if bytes.len() > ATTACHMENT_BYTES_MAX {
             return Err(RecoveryError::TooLarge("attachments"));
         }
         match self.attachments.insert(attachment_hash(&bytes), bytes) {
@@ -192,6 +206,15 @@ impl Recovery {
         let complete = named.len() == self.attachments.len() && named.iter().all(|hash| self.attachments.contains_key(hash));
         signed(complete, "the attachments are not those that the access list names")?;
         Ok((rows, access))
+    }
+}
+
+/// `signed` of them are what the head says, `max` is what any recovery takes.
+fn bounded(found: usize, signed: usize, max: usize, what: &'static str) -> Result<(), RecoveryError> {
+    match found {
+        _ if found > max => Err(RecoveryError::TooLarge(what)),
+        _ if found > signed => Err(RecoveryError::AnotherHead),
+        _ => Ok(()),
     }
 }
 

@@ -137,6 +137,26 @@ fn nothing_follows_the_last_part_or_an_error() {
     assert!(parts.into_iter().all(|part| recovery.take(part).is_err()));
 }
 
+/// [P-19] Who gives more than the head that it showed is found out by what comes too much, however much would follow.
+#[test]
+fn more_than_the_head_signs_is_refused_when_it_comes() {
+    let mut owner = owner(&mut Dice::new(7), 4, 9);
+    let old = owner.writer.head().expect("a head").clone();
+    let begun = |owner: &Owner| Recovery::new(owner.writer.descriptor().clone()).of_head(&old);
+    let mut honest = begun(&owner);
+    assert!(broker(&owner).parts(3).into_iter().any(|part| honest.take(part).expect("what it signs").is_some()));
+
+    let many: Vec<_> = (100..120).map(|number| (crate::paper::path(number), Some(Bytes::from("more")))).collect();
+    owner.publish(&many, None);
+    let parts = broker(&owner).parts(99);
+    let (mut too_many, mut heads) = (begun(&owner), begun(&owner));
+    let entries = Transfer { entries: parts.iter().flat_map(|part| part.entries.clone()).collect(), ..Transfer::default() };
+    let refused = Err(RecoveryError::AnotherHead);
+    assert_eq!(too_many.take(entries).map(|_| ()), refused);
+    let history = parts.iter().flat_map(|part| part.history.clone()).collect();
+    assert_eq!(heads.take(Transfer { history, ..Transfer::default() }).map(|_| ()), refused);
+}
+
 #[test]
 fn only_the_owner_opens_what_was_recovered() {
     let owner = owner(&mut Dice::new(5), 5, 9);

@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidings_core::QueueDescriptor;
 use tidings_core::recovery::{Recovered, Recovery, RecoveryError};
+use tidings_core::{QueueDescriptor, SignedHead};
 use tidings_proto::frames::Transfer;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -39,7 +39,10 @@ pub enum ArchiveError {
 
 impl From<RecoveryError> for ArchiveError {
     fn from(error: RecoveryError) -> Self {
-        Self::Damaged(error.to_string())
+        match error {
+            RecoveryError::AnotherHead => Self::Unavailable(error.to_string()),
+            error => Self::Damaged(error.to_string()),
+        }
     }
 }
 
@@ -89,10 +92,10 @@ impl ArchiveWay {
         self.stage = Stage::Asking(Box::pin(asking));
     }
 
-    /// Asks for everything.
-    pub(in super::super) fn recover(&mut self, descriptor: QueueDescriptor) {
+    /// Asks for everything that `head` signs, which is there.
+    pub(in super::super) fn recover(&mut self, descriptor: QueueDescriptor, head: &SignedHead) {
         let Some(archive) = self.archive.clone() else { return };
-        self.stage = Stage::Recovering(Box::pin(recover(archive, descriptor)));
+        self.stage = Stage::Recovering(Box::pin(recover(archive, Recovery::new(descriptor.clone()).of_head(head), descriptor)));
     }
 
     /// It holds nothing that this owner does not know.
@@ -127,8 +130,7 @@ impl ArchiveWay {
     }
 }
 
-async fn recover(archive: Arc<dyn Archive>, descriptor: QueueDescriptor) -> Result<Recovered, ArchiveError> {
-    let mut recovery = Recovery::new(descriptor.clone());
+async fn recover(archive: Arc<dyn Archive>, mut recovery: Recovery, descriptor: QueueDescriptor) -> Result<Recovered, ArchiveError> {
     let mut outcome = Ok(None);
     let mut take = |part: Transfer| {
         outcome = recovery.take(part);

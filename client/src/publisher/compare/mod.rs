@@ -29,7 +29,7 @@ pub(super) enum Standing {
 pub(super) enum Comparison {
     Fits(Standing),
     /// Another branch of a writer that is known: everything there is asked for, and merged.
-    Other,
+    Other(Box<SignedHead>),
     /// A head of this key that nobody here knows the writer of.
     Stranger(Stranger),
     /// Nothing that an owner ever signed.
@@ -70,10 +70,10 @@ impl Owner {
         match self.stranger(&head)? {
             Some(stranger) if self.restoring => {
                 self.know(&[stranger])?;
-                Ok(Comparison::Other)
+                Ok(Comparison::Other(Box::new(head)))
             }
             Some(stranger) => Ok(Comparison::Stranger(stranger)),
-            None => Ok(Comparison::Other),
+            None => Ok(Comparison::Other(Box::new(head))),
         }
     }
 

@@ -60,7 +60,7 @@ impl Owner {
     /// nobody who holds the tail is brought on. False if what was recovered is not to be merged.
     pub(super) fn merge(&mut self, recovered: &Recovered, source: &str, now: Timestamp) -> Result<bool, MergeError> {
         // Whoever stood at one head may give back another: one that is merged already, or one of a writer that nobody confirmed. [P-4]
-        if !matches!(self.compare(recovered.head().bytes())?, Comparison::Other) {
+        if !matches!(self.compare(recovered.head().bytes())?, Comparison::Other(_)) {
             return Ok(false);
         }
         let opened = recovered.open(&self.key)?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tidings_core::SignedHead;
 use tidings_core::recovery::Recovered;
 use tidings_proto::{BrokerAddress, HeadRank, Reply, Timestamp};
 use tokio::time::{Instant, sleep_until};
@@ -115,7 +116,7 @@ impl Task {
         self.due = true;
         match comparison {
             Comparison::Fits(standing) => self.begin(at, opened, standing).await?,
-            Comparison::Other => self.recover(at, opened),
+            Comparison::Other(head) => self.recover(at, opened, &head),
             Comparison::Stranger(stranger) => {
                 self.comparing.strangers.insert(source, (stranger, clock::now()));
                 let detail =
@@ -140,11 +141,11 @@ impl Task {
     }
 
     /// One branch at a time is merged; the next one is looked at afterwards.
-    fn recover(&mut self, at: usize, opened: Opened) {
+    fn recover(&mut self, at: usize, opened: Opened, head: &SignedHead) {
         if self.lines.is_recovering() || self.archive.is_recovering() {
             return self.failed(at, (BrokerState::Comparing, "another branch of the queue is merged first".into()));
         }
-        let recovering = Recovering::begin(opened, self.descriptor.clone());
+        let recovering = Recovering::begin(opened, self.descriptor.clone(), head);
         if let Some(way) = self.lines.ways_mut().get_mut(at) {
             self.shared.broker(&way.address, BrokerState::Recovering, String::new());
             way.line = Line::Recovering(Box::new(recovering));
@@ -231,8 +232,8 @@ impl Task {
         self.comparing.strangers.remove(ARCHIVE);
         match comparison {
             Comparison::Fits(_) => self.archive.succeeded(),
-            Comparison::Other if self.lines.is_recovering() => self.archive.failed(),
-            Comparison::Other => self.archive.recover(self.descriptor.clone()),
+            Comparison::Other(_) if self.lines.is_recovering() => self.archive.failed(),
+            Comparison::Other(head) => self.archive.recover(self.descriptor.clone(), &head),
             Comparison::Stranger(stranger) => {
                 self.comparing.strangers.insert(ARCHIVE.to_owned(), (stranger, clock::now()));
                 self.archive.failed();
