@@ -57,7 +57,7 @@ pub use key::{NodeKey, verify_proof};
 pub use key_file::KeyFileError;
 pub use label::Label;
 pub use line::LineError;
-pub use merge::{Fate, fate, rescue};
+pub use merge::{Branch, Fate, Parting, Side, SignedAt, fate, rescue};
 pub use mutation::{Mutation, ObjectKey, ObjectReference, Operation, Rescued};
 pub use path::{PathError, RecordPath};
 pub use pseudonym::PseudonymKey;

@@ -1,5 +1,9 @@
 //! Merging: what becomes of a value that only another branch has, or that was never signed. [P-5]
 
+mod parting;
+
+pub use parting::{Branch, Parting, Side, SignedAt};
+
 use crate::label::Label;
 use crate::mutation::{Mutation, Operation, Rescued};
 use crate::path::RecordPath;

@@ -29,6 +29,10 @@ pub(super) struct Merged {
     published: u64,
     rescued: u64,
     deleted: u64,
+    /// Records that live and may have been deleted on the tail.
+    doubtful: u64,
+    /// The first of them.
+    doubtful_paths: Vec<String>,
     /// Readers whose access had ended on the tail.
     removed: Vec<String>,
     /// Readers that only the tail had; they have no access.
@@ -70,6 +74,8 @@ impl From<&Merge> for Merged {
             published: merge.published,
             rescued: merge.rescued,
             deleted: merge.deleted,
+            doubtful: merge.doubtful,
+            doubtful_paths: merge.doubtful_paths.iter().map(ToString::to_string).collect(),
             removed: names(&merge.removed),
             unknown_readers: names(&merge.unknown_readers),
         }
@@ -86,6 +92,10 @@ impl Merged {
         };
         if tail.number > self.fork || published + rescued + deleted > 0 {
             text += &format!(": {published} published again, {rescued} kept for a decision, {deleted} deleted");
+        }
+        if self.doubtful > 0 {
+            let (count, paths) = (self.doubtful, self.doubtful_paths.join(", "));
+            text += &format!("; {count} live that may have been deleted on the other one, remove what was: {paths}");
         }
         if !self.removed.is_empty() {
             text += &format!("; access ended for {}", self.removed.join(", "));

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bytes::Bytes;
 use tidings_core::mutation::{Mutation, Operation};
 use tidings_core::path::RecordPath;
 use tidings_core::recovery::{Opened, OpenedRecord, Recovered};
+use tidings_core::writer::OwnRecord;
 use tidings_core::{
-    Entropy, Fate, NewTerm, SignedHead, TermKeys, Version, Writer, WriterName, attachment_hash, fate, key::NodeKey, rescue,
+    Branch, Cursor, Entropy, Entry, Fate, NewTerm, Object, Parting, Side, SignedAt, SignedHead, TermKeys, Version, Writer, WriterName,
+    attachment_hash, fate, key::NodeKey, rescue,
 };
-use tidings_proto::{HeadHash, HeadNumber, Offset, Pseudonym, Term, Timestamp};
+use tidings_proto::{HeadHash, HeadNumber, Offset, Pseudonym, QueueId, Term, Timestamp};
 
 use crate::state::{Kept, State, delete_of};
 
@@ -37,18 +40,28 @@ struct Found<'a> {
     recovered: &'a Recovered,
     opened: Opened,
     fork: HeadNumber,
-    fork_offset: Offset,
+    parting: Parting,
+    own_terms: BTreeMap<Offset, Term>,
 }
 
 impl Found<'_> {
-    fn is_newer(&self, offset: Offset) -> bool {
-        offset > self.fork_offset
+    fn own(&self, record: &OwnRecord) -> Side {
+        self.parting.own(self.own_terms.get(&record.offset).copied(), record.offset)
+    }
+
+    fn theirs(&self, record: &OwnRecord) -> Side {
+        let found = self.recovered.entries().iter().find(|(entry, _)| entry.offset == record.offset);
+        self.parting.theirs(found.map(|(entry, _)| entry.term), record.offset)
     }
 
     fn heads(&self) -> impl Iterator<Item = HeadHash> {
         let newest = self.recovered.head().rank().number.value();
         (self.fork.value() + 1..=newest).map(|number| self.recovered.hash_of(HeadNumber::new(number)).expect("a head below the newest"))
     }
+}
+
+fn signed_at(entry: &Entry, bytes: &[u8], queue: &QueueId) -> SignedAt {
+    SignedAt { term: Some(entry.term), offset: entry.offset, digest: Entry::digest_of(bytes, queue) }
 }
 
 /// What becomes of each value.
@@ -106,11 +119,34 @@ impl State {
         if fork == theirs.number {
             return None;
         }
-        let fork_offset = fork.value().checked_sub(1).map_or(Offset::ZERO, |at| self.history[at as usize].1);
-        let found = Found { recovered, opened, fork, fork_offset };
+        let lives = self.signed_at();
+        let signed_at = |(entry, bytes): &(Entry, Bytes)| signed_at(entry, bytes, &self.writer.queue());
+        let live: Vec<SignedAt> = recovered.entries().iter().map(signed_at).collect();
+        let below = self.cursor_at_or_below(fork);
+        let parting = match self.writer.head() {
+            Some(head) if below.rank.number != fork => {
+                let theirs = Branch { head: recovered.head().head(), live: &live };
+                Parting::between(fork, &below, Branch { head: head.head(), live: &lives }, theirs)
+            }
+            _ => Parting::at(&below),
+        };
+        let own_terms = lives.iter().filter_map(|entry| Some((entry.offset, entry.term?))).collect();
+        let found = Found { recovered, opened, fork, parting, own_terms };
         with.seen = with.seen.max(theirs.term).max(own.term);
         self.clock = self.latest(&found);
         Some(if fork < own.number && own > theirs { self.take_theirs(&found, with) } else { self.rebuild(&found, with) })
+    }
+
+    /// The newest head at or below `number` of which it is known where it stands.
+    fn cursor_at_or_below(&self, number: HeadNumber) -> Cursor {
+        let mut known = self.history.iter().take(number.value() as usize).rev();
+        known.find_map(|(_, cursor)| *cursor).unwrap_or_else(|| Cursor::start(&self.writer.queue()))
+    }
+
+    /// Where the live entries were signed.
+    fn signed_at(&self) -> Vec<SignedAt> {
+        let decoded = |kept: &Kept| Entry::decode(&kept.entry).expect("an own entry");
+        self.records.values().map(|kept| signed_at(&decoded(kept), &kept.entry, &self.writer.queue())).collect()
     }
 
     /// Whatever is written from now on is later than everything there is.
@@ -130,7 +166,7 @@ impl State {
     /// The own branch goes on; theirs is the tail.
     fn take_theirs(&mut self, found: &Found<'_>, mut with: Merging<'_>) -> Merged {
         let tail: BTreeMap<&RecordPath, &OpenedRecord> = found.opened.records.iter().map(|row| (&row.record.path, row)).collect();
-        let unchanged = |kept: &&Kept| !found.is_newer(kept.record.offset) && !kept.record.tombstone;
+        let unchanged = |kept: &&Kept| found.own(&kept.record) == Side::Common && !kept.record.tombstone;
         let waits = |path: &RecordPath| self.outbox.contains_key(path) || tail.contains_key(path);
         let gone = self.records.values().filter(unchanged).map(|kept| kept.record.path.clone());
         let gone: Vec<RecordPath> = gone.filter(|path| !waits(path)).collect();
@@ -141,7 +177,7 @@ impl State {
         let mut plan = Plan::new(&live, floors[0]);
         plan.merged.deleted = deletes.len() as u64;
         deletes.into_iter().for_each(|row| plan.put(row));
-        found.opened.records.iter().filter(|row| found.is_newer(row.record.offset)).for_each(|row| plan.take(&row.mutation));
+        found.opened.records.iter().filter(|row| found.theirs(&row.record) != Side::Common).for_each(|row| plan.take(&row.mutation));
         let touched: Vec<&Mutation> = self.outbox.values().filter(|row| plan.publish.contains_key(&row.path)).collect();
         touched.into_iter().for_each(|row| plan.take(row));
         let name = if with.moved { WriterName::New } else { WriterName::Kept };
@@ -163,7 +199,7 @@ impl State {
         let parted = found.fork < self.rank().number;
         let base: BTreeMap<RecordPath, &OpenedRecord> = found.opened.records.iter().map(|row| (row.record.path.clone(), row)).collect();
         let live = |path: &RecordPath| base.get(path).map(|row| row.mutation.clone());
-        let unchanged = |row: &&OpenedRecord| !found.is_newer(row.record.offset) && !row.record.tombstone;
+        let unchanged = |row: &&OpenedRecord| found.theirs(&row.record) == Side::Common && !row.record.tombstone;
         let waits = |path: &RecordPath| self.outbox.contains_key(path) || self.records.contains_key(path);
         let gone = found.opened.records.iter().filter(unchanged).map(|row| row.record.path.clone());
         let gone: Vec<RecordPath> = gone.filter(|path| !waits(path)).collect();
@@ -172,7 +208,7 @@ impl State {
         let mut plan = Plan::new(&live, floors[1]);
         plan.merged.deleted = deletes.len() as u64;
         deletes.into_iter().for_each(|row| plan.put(row));
-        let mut tail: Vec<&Kept> = self.records.values().filter(|kept| found.is_newer(kept.record.offset)).collect();
+        let mut tail: Vec<&Kept> = self.records.values().filter(|kept| found.own(&kept.record) != Side::Common).collect();
         tail.sort_by_key(|kept| kept.record.offset);
         tail.into_iter().for_each(|kept| plan.take(&kept.mutation));
         self.outbox.values().for_each(|row| plan.take(row));
@@ -200,14 +236,14 @@ impl State {
         let names = found.recovered.rows().iter().flat_map(|row| [row.grant, row.owner_copy]);
         let attachments = names.map(|hash| found.recovered.attachment(&hash).expect("every one that a row names").clone());
         self.attachments = attachments.map(|bytes| (attachment_hash(&bytes), bytes)).collect();
-        self.history.extend(found.heads().map(|hash| (hash, Offset::ZERO)));
+        self.history.extend(found.heads().map(|hash| (hash, None)));
         let newest = found.recovered.head();
-        // Offsets of the heads between are not known: those of the next lower one that is would let less count as newer.
-        for at in found.fork.value() as usize..self.history.len() {
-            self.history[at].1 = found.fork_offset;
-        }
-        if let Some(last) = self.history.last_mut() {
-            last.1 = newest.head().offset;
+        // Where the others of them stand is not known.
+        for cursor in [newest.head().base, newest.cursor()] {
+            let at = cursor.rank.number.value().checked_sub(1).filter(|at| *at >= found.fork.value());
+            if let Some(row) = at.and_then(|at| self.history.get_mut(at as usize)) {
+                row.1 = Some(cursor);
+            }
         }
         self.log = VecDeque::new();
         self.rebuilt = newest.rank().number;

@@ -32,8 +32,8 @@ pub(crate) struct State {
     pub(crate) writer: Writer,
     pub(crate) records: BTreeMap<RecordPath, Kept>,
     pub(crate) attachments: BTreeMap<ContentHash, Bytes>,
-    /// Hash and newest offset of each head, from number 1.
-    pub(crate) history: Vec<(HeadHash, Offset)>,
+    /// Hash of each head, from number 1, and where it stands, if that is known.
+    pub(crate) history: Vec<(HeadHash, Option<Cursor>)>,
     pub(crate) outbox: BTreeMap<RecordPath, Mutation>,
     /// The newest publishes of this history, without a gap.
     pub(crate) log: VecDeque<Publish>,
@@ -113,7 +113,7 @@ impl State {
         for gone in &signed.access_removed {
             self.readers.entry(*gone).or_default().1 = number;
         }
-        self.history.push((signed.head.hash(), signed.head.head().offset));
+        self.history.push((signed.head.hash(), Some(signed.head.cursor())));
         self.log.push_back(signed.publish());
         if self.log.len() > KEPT {
             self.log.pop_front();

@@ -1,7 +1,7 @@
 //! What an owner can see of its queue, its brokers and its readers.
 
 use tidings_core::access::Rights;
-use tidings_core::{Cursor, Did, Mutation, Receipt, WriterId};
+use tidings_core::{Cursor, Did, Mutation, Receipt, RecordPath, WriterId};
 use tidings_proto::{BrokerAddress, HeadNumber, HeadRank, Offset, Pseudonym, QueueId, Term, Timestamp, VerifyingKey};
 
 use super::compare::Conflict;
@@ -105,6 +105,10 @@ pub struct Merge {
     pub rescued: u64,
     /// Records that were deleted on the tail.
     pub deleted: u64,
+    /// Records that live and may have been deleted on the tail: what is left of the histories does not tell.
+    pub doubtful: u64,
+    /// The first 100 of them.
+    pub doubtful_paths: Vec<RecordPath>,
     /// Readers whose access had ended on the tail.
     pub removed: Vec<MergedReader>,
     /// Readers that only the tail had: they have no access any more, and may be granted anew.
@@ -134,6 +138,8 @@ impl From<MergeRow> for Merge {
             published: row.published,
             rescued: row.rescued,
             deleted: row.deleted,
+            doubtful: row.doubtful,
+            doubtful_paths: row.doubtful_paths,
             removed: readers(row.removed),
             unknown_readers: readers(row.unknown),
         }

@@ -5,16 +5,18 @@ use std::collections::HashSet;
 use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 use tidings_core::head::WriterId;
 use tidings_core::writer::Writer;
-use tidings_core::{Cursor, DecodeError, Decoder, Encoder, Object};
-use tidings_proto::caps::{NAME_BYTES_MAX, READERS_MAX};
+use tidings_core::{Cursor, DecodeError, Decoder, Encoder, Object, RecordPath};
+use tidings_proto::caps::{NAME_BYTES_MAX, PATH_BYTES_MAX, READERS_MAX};
 use tidings_proto::{HeadHash, HeadNumber, HeadRank, Pseudonym, Term, Timestamp};
 
-use super::{OwnStep, OwnView, StateError, tables};
+use super::{OwnStep, OwnView, StateError, rows, tables};
 
 /// Notes of merges that are kept; the oldest go.
 const MERGES_MAX: usize = 100;
 /// Heads of branches that were merged and are still known to be; any others may go.
 const MERGED_MAX: usize = 16 * 1_024;
+/// Paths that a note names.
+pub(crate) const DOUBTFUL_MAX: usize = 100;
 /// Longest text in a note, bytes.
 const TEXT_BYTES_MAX: usize = 1_024;
 
@@ -50,6 +52,9 @@ pub(crate) struct MergeRow {
     pub(crate) published: u64,
     pub(crate) rescued: u64,
     pub(crate) deleted: u64,
+    /// Records that live and may have been deleted on the tail, and the first [`DOUBTFUL_MAX`] of them.
+    pub(crate) doubtful: u64,
+    pub(crate) doubtful_paths: Vec<RecordPath>,
     pub(crate) removed: Vec<MergedReader>,
     pub(crate) unknown: Vec<MergedReader>,
 }
@@ -226,12 +231,15 @@ fn encode_merge(merge: &MergeRow) -> Vec<u8> {
             out.bytes(reader.did.as_bytes());
         }
     }
+    out.u64(merge.doubtful);
+    out.count(merge.doubtful_paths.len());
+    merge.doubtful_paths.iter().for_each(|path| out.bytes(path.as_str().as_bytes()));
     out.finish()
 }
 
 fn decode_merge(bytes: &[u8]) -> Result<MergeRow, StateError> {
     let mut input = Decoder::new(bytes);
-    let row = MergeRow {
+    let mut row = MergeRow {
         time: input.timestamp()?,
         source: input.text(TEXT_BYTES_MAX, "source")?.to_owned(),
         fork: HeadNumber::new(input.u64("fork")?),
@@ -240,9 +248,17 @@ fn decode_merge(bytes: &[u8]) -> Result<MergeRow, StateError> {
         published: input.u64("published")?,
         rescued: input.u64("rescued")?,
         deleted: input.u64("deleted")?,
+        doubtful: 0,
+        doubtful_paths: Vec::new(),
         removed: read_readers(&mut input)?,
         unknown: read_readers(&mut input)?,
     };
+    // Notes of format 4 end here.
+    if !input.rest().is_empty() {
+        row.doubtful = input.u64("doubtful")?;
+        let count = input.count(DOUBTFUL_MAX, "paths")?;
+        row.doubtful_paths = (0..count).map(|_| rows::path(input.text(PATH_BYTES_MAX, "path")?)).collect::<Result<_, _>>()?;
+    }
     input.finish()?;
     Ok(row)
 }

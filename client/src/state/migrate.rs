@@ -5,7 +5,7 @@
 //! | 1 | nothing was kept sealed |
 //! | 2 | the own writer was not listed among those that are known |
 //! | 3 | the readers stood in the row of the writer; values and epochs of live records had tables of their own (`own/values`: path to mutation; `own/epochs`: epoch and path), and sealed entries were without their paths |
-//! | 4 | rewinds that were not confirmed were forgotten |
+//! | 4 | rewinds that were not confirmed were forgotten; a note of a merge named no doubtful records |
 
 use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
 use tidings_core::writer::Writer;

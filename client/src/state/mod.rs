@@ -22,7 +22,7 @@ mod tables;
 
 pub(crate) use beside::put_rows;
 pub use beside::{KeyAndValue, Row};
-pub(crate) use branches::{MergeRow, MergedReader, ReaderRow};
+pub(crate) use branches::{DOUBTFUL_MAX, MergeRow, MergedReader, ReaderRow};
 pub(crate) use claim::{Claim, Claimed};
 pub use disk::StateFailure;
 pub use error::StateError;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use redb::ReadableTable;
 use tidings_core::writer::{OwnRecord, Writer};
-use tidings_core::{Cursor, Mutation, Object, Receipt};
+use tidings_core::{Cursor, Entry, Mutation, Object, Receipt, SignedAt};
 use tidings_proto::{HeadHash, HeadNumber, Pseudonym, VerifyingKey};
 
 use super::{OwnStep, StateError, tables};
@@ -15,6 +15,8 @@ pub(crate) struct Rebuilt<'a> {
     /// Stands at `head`.
     pub(crate) writer: &'a Writer,
     pub(crate) head: Cursor,
+    /// The base of its term.
+    pub(crate) base: Cursor,
     /// Heads up to this one are as they were.
     pub(crate) fork: HeadNumber,
     /// Hashes of the heads above the fork and below the head, ascending.
@@ -61,6 +63,10 @@ impl OwnStep<'_> {
         heads.retain_in(first.., |_, _| false)?;
         for (number, hash) in (first..).zip(&rebuilt.history) {
             heads.insert(number, hash.bytes().as_slice())?;
+        }
+        // Of the others only the hashes are known.
+        if rebuilt.base.rank.number > rebuilt.fork {
+            heads.insert(rebuilt.base.rank.number.value(), rebuilt.base.encode().as_slice())?;
         }
         if rebuilt.head.rank.number > rebuilt.fork {
             heads.insert(rebuilt.head.rank.number.value(), rebuilt.head.encode().as_slice())?;
@@ -117,6 +123,18 @@ impl super::OwnView<'_> {
     pub(crate) fn heads_above(&self, number: HeadNumber) -> Result<Vec<HeadHash>, StateError> {
         let heads = self.0.open_table(tables::HEADS)?;
         heads.range(number.value() + 1..)?.map(|row| super::branches::head_hash(row?.1.value())).collect()
+    }
+
+    /// Where the live entries were signed.
+    pub(crate) fn signed_at(&self) -> Result<Vec<SignedAt>, StateError> {
+        let (entries, mut found) = (self.0.open_table(tables::ENTRIES)?, Vec::new());
+        self.live_records(|OwnRecord { offset, digest, .. }, _| {
+            let sealed = entries.get(offset.value())?;
+            let entry = sealed.map(|row| Ok::<_, StateError>(Entry::decode(super::rows::entry_sealed(row.value())?)?)).transpose()?;
+            found.push(SignedAt { term: entry.map(|entry| entry.term), offset, digest });
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// Calls `each` with every live record and a way to its value.

@@ -2,6 +2,7 @@
 
 mod copies; // one key in two places
 mod moves; // other brokers
+mod parted; // whose fork nobody remembers
 mod restores; // from the key alone
 mod returns; // what comes back older than it went
 

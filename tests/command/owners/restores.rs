@@ -6,13 +6,13 @@ use super::{are, bob_is_content, bobs, mine, own, put};
 use crate::world::{Broker, Done, World, json};
 
 /// A copy of alice's key outside of her home.
-fn key(world: &World) -> String {
+pub(super) fn key(world: &World) -> String {
     let key = world.path("kept.key");
     std::fs::copy(world.path("alice/node.key"), &key).expect("it is there");
     key.to_string_lossy().into_owned()
 }
 
-fn lose_everything(world: &World) {
+pub(super) fn lose_everything(world: &World) {
     std::fs::remove_dir_all(world.path("alice")).expect("it is there");
 }
 

@@ -3,21 +3,23 @@
 //! One durable transaction, before anything is signed: a crash before it changed nothing, and after it the outbox says what is left to
 //! do.
 
+mod found; // where the branches part
 mod plan;
 mod readers;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
-use tidings_core::recovery::{Opened, OpenedRecord, Recovered, RecoveryError};
+use tidings_core::recovery::{OpenedRecord, Recovered, RecoveryError};
 use tidings_core::writer::{NewTerm, TermKeys, Writer, WriterError, WriterName};
-use tidings_core::{Mutation, RecordPath, Version};
-use tidings_proto::{HeadHash, HeadNumber, Offset, Pseudonym, Term, Timestamp};
+use tidings_core::{Mutation, RecordPath, Side, Version};
+use tidings_proto::{Pseudonym, Term, Timestamp};
 
 use super::compare::Comparison;
 use super::owner::{Owner, put_term};
 use crate::clock;
-use crate::state::{MergeRow, OwnStep, OwnView, Rebuilt, StateError};
+use crate::state::{DOUBTFUL_MAX, MergeRow, OwnStep, OwnView, Rebuilt, StateError};
+use found::{Found, Lacked, lacked};
 use plan::Plan;
 
 /// Why nothing was merged. Nothing changed.
@@ -33,28 +35,6 @@ pub(super) enum MergeError {
     Randomness(#[from] getrandom::Error),
 }
 
-/// What was found, opened, and where it parts from the own history.
-struct Found<'a> {
-    recovered: &'a Recovered,
-    opened: Opened,
-    fork: HeadNumber,
-    /// Newest offset of the fork; of an older head, if more is not known of that one: then more counts as newer than the fork.
-    fork_offset: Offset,
-}
-
-impl Found<'_> {
-    fn is_newer(&self, offset: Offset) -> bool {
-        offset > self.fork_offset
-    }
-
-    /// Hashes of the heads above the fork, ascending, the newest last.
-    fn heads(&self) -> Result<Vec<HeadHash>, StateError> {
-        let newest = self.recovered.head().rank().number.value();
-        let missing = || StateError::Damaged("a head of a recovered history is missing".into());
-        (self.fork.value() + 1..=newest).map(|number| self.recovered.hash_of(HeadNumber::new(number)).ok_or_else(missing)).collect()
-    }
-}
-
 impl Owner {
     /// Merges what was recovered from `source`, durably. The next head opens a new term; until everything of the merge is signed,
     /// nobody who holds the tail is brought on. False if what was recovered is not to be merged.
@@ -63,31 +43,13 @@ impl Owner {
         if !matches!(self.compare(recovered.head().bytes())?, Comparison::Other(_)) {
             return Ok(false);
         }
-        let opened = recovered.open(&self.key)?;
-        let (own, theirs) = (self.rank(), recovered.head().rank());
-        let fork = self.fork(recovered)?;
-        let fork_offset = self.state.read(|transaction| OwnView(transaction).cursor_at_or_below(fork))?;
-        let fork_offset = fork_offset.map_or(Offset::ZERO, |cursor| cursor.offset);
-        let found = Found { recovered, opened, fork, fork_offset };
+        let found = self.find(recovered)?;
+        let (own, theirs, fork) = (self.rank(), recovered.head().rank(), found.fork);
         self.seen = self.seen.max(theirs.term).max(own.term);
         let own_is_base = fork < own.number && own > theirs;
         tracing::warn!(fork = fork.value(), own = %own, theirs = %theirs, own_is_base, "merging another branch of the own queue");
         if own_is_base { self.merge_theirs(&found, source, now) } else { self.rebuild_on_theirs(&found, source, now) }?;
         Ok(true)
-    }
-
-    /// The newest head that both histories have; 0 is the start. Each history is a prefix of its later ones, so halving finds it.
-    fn fork(&self, recovered: &Recovered) -> Result<HeadNumber, StateError> {
-        self.state.read(|transaction| {
-            let view = OwnView(transaction);
-            let (mut common, mut parted) = (0, view.newest()?.min(recovered.head().rank().number).value() + 1);
-            while parted - common > 1 {
-                let middle = HeadNumber::new(common + (parted - common) / 2);
-                let (own, theirs) = (view.hash_of(middle)?, recovered.hash_of(middle));
-                if own.is_some() && own == theirs { common = middle.value() } else { parted = middle.value() }
-            }
-            Ok(HeadNumber::new(common))
-        })
     }
 
     /// The own branch goes on; theirs is the tail.
@@ -96,21 +58,26 @@ impl Owner {
         let live = |path: &RecordPath| state.read(|transaction| Ok(OwnView(transaction).record(path)?.map(|(_, mutation)| mutation)));
         let floor_version = self.writer.head().map_or(Version::ZERO, |head| head.head().floor_version);
         let tail: HashMap<&RecordPath, &OpenedRecord> = found.opened.records.iter().map(|row| (&row.record.path, row)).collect();
-        let (outbox, deleted) = self.state.read(|transaction| {
-            let mut deleted = Vec::new();
+        let tails_floor = found.recovered.head().head().floor_version;
+        let (outbox, deleted, doubtful) = self.state.read(|transaction| {
+            let (mut deleted, mut doubtful) = (Vec::new(), Vec::new());
             OwnView(transaction).live_records(|record, _| {
-                if !found.is_newer(record.offset) && !record.tombstone && !tail.contains_key(&record.path) {
-                    deleted.push(record.path);
+                match lacked(found.own(&record), &record, tails_floor) {
+                    _ if tail.contains_key(&record.path) => {}
+                    Lacked::Lives => {}
+                    Lacked::Deleted => deleted.push(record.path),
+                    Lacked::Doubtful => doubtful.push(record.path),
                 }
                 Ok(())
             })?;
-            Ok((OwnView(transaction).outbox_rows()?, deleted))
+            Ok((OwnView(transaction).outbox_rows()?, deleted, doubtful))
         })?;
         let mut clock = self.clock.max(latest(found, &outbox));
         let mut plan = Plan::new(&live, floor_version);
         let waiting: HashSet<&RecordPath> = outbox.iter().map(|row| &row.path).collect();
         self.delete_all(&mut plan, deleted.iter().filter(|path| !waiting.contains(path)), &mut clock, now)?;
-        for row in found.opened.records.iter().filter(|row| found.is_newer(row.record.offset)) {
+        plan.doubtful = doubtful;
+        for row in found.opened.records.iter().filter(|row| found.theirs(&row.record) != Side::Common) {
             plan.take(&row.mutation)?;
         }
         // What waits was written on this base: only what the tail changes of the same record concerns it.
@@ -122,7 +89,7 @@ impl Owner {
         let name = if self.is_moved() { WriterName::New } else { WriterName::Kept };
         let how = NewTerm { writer: name, keys: TermKeys::New { seen: found.opened.writer.current_epoch() } };
         writer.open_term(self.seen, how, &mut clock::entropy()?)?;
-        writer.raise_floor_version(plan.dropped.max(found.recovered.head().head().floor_version));
+        writer.raise_floor_version(plan.dropped.max(tails_floor));
         let removed = self.removed_on_their_tail(found)?;
         let note =
             self.note(found, source, now, &plan, readers::named(&self.writer, &removed), readers::only(&found.opened.writer, &self.writer));
@@ -145,7 +112,7 @@ impl Owner {
             let view = OwnView(transaction);
             let (mut paths, mut tail) = (HashSet::new(), Vec::new());
             view.live_records(|record, value| {
-                if found.is_newer(record.offset) {
+                if found.own(&record) != Side::Common {
                     tail.push((record.offset, value()?));
                 }
                 paths.insert(record.path);
@@ -157,9 +124,17 @@ impl Owner {
         let mut clock = self.clock.max(latest(found, &outbox));
         let waiting: HashSet<&RecordPath> = outbox.iter().map(|row| &row.path).collect();
         let mut plan = Plan::new(&live, floor_version);
-        let kept = |row: &&OpenedRecord| !found.is_newer(row.record.offset) && !row.record.tombstone;
-        let gone = found.opened.records.iter().filter(kept).map(|row| &row.record.path);
-        self.delete_all(&mut plan, gone.filter(|path| !paths.contains(*path) && !waiting.contains(path)), &mut clock, now)?;
+        let lacks = |row: &&OpenedRecord| !paths.contains(&row.record.path) && !waiting.contains(&row.record.path);
+        let (mut gone, mut doubtful) = (Vec::new(), Vec::new());
+        for OpenedRecord { record, .. } in found.opened.records.iter().filter(lacks) {
+            match lacked(found.theirs(record), record, own_floor) {
+                Lacked::Lives => {}
+                Lacked::Deleted => gone.push(&record.path),
+                Lacked::Doubtful => doubtful.push(record.path.clone()),
+            }
+        }
+        self.delete_all(&mut plan, gone.into_iter(), &mut clock, now)?;
+        plan.doubtful = doubtful;
         tail.iter().try_for_each(|(_, row)| plan.take(row))?;
         outbox.iter().try_for_each(|row| plan.take(row))?;
         let mut writer = found.opened.writer.clone();
@@ -217,6 +192,8 @@ impl Owner {
             published,
             rescued: plan.rescued,
             deleted: plan.deleted,
+            doubtful: plan.doubtful.len() as u64,
+            doubtful_paths: plan.doubtful.iter().take(DOUBTFUL_MAX).cloned().collect(),
             removed,
             unknown,
         }
@@ -238,7 +215,8 @@ fn rebuilt<'a>(found: &'a Found<'_>, writer: &'a Writer) -> Result<Rebuilt<'a>, 
     let attachments: Vec<Bytes> =
         names.map(|hash| found.recovered.attachment(&hash).cloned().ok_or_else(missing)).collect::<Result<_, _>>()?;
     let records = found.opened.records.iter().map(|row| (&row.record, &row.mutation, row.entry.as_ref())).collect();
-    Ok(Rebuilt { writer, head: found.recovered.head().cursor(), fork: found.fork, history, records, attachments })
+    let (head, base) = (found.recovered.head().cursor(), found.recovered.head().head().base);
+    Ok(Rebuilt { writer, head, base, fork: found.fork, history, records, attachments })
 }
 
 /// The outbox anew: first what the tail brings, then what waited, in its order.

@@ -17,13 +17,15 @@ pub(super) struct Plan<'a> {
     pub(super) publish: BTreeMap<RecordPath, Mutation>,
     pub(super) rescued: u64,
     pub(super) deleted: u64,
+    /// What lives at the base and may have been deleted on the tail.
+    pub(super) doubtful: Vec<RecordPath>,
     /// Latest version of a delete that was dropped: the floor version rises to it, or a third branch brings back what it deleted.
     pub(super) dropped: Version,
 }
 
 impl<'a> Plan<'a> {
     pub(super) fn new(live: &'a Live<'a>, floor_version: Version) -> Self {
-        Self { live, floor_version, publish: BTreeMap::new(), rescued: 0, deleted: 0, dropped: Version::ZERO }
+        Self { live, floor_version, publish: BTreeMap::new(), rescued: 0, deleted: 0, doubtful: Vec::new(), dropped: Version::ZERO }
     }
 
     /// A row of the tail, or after all of those one of the outbox. What is decided already counts as if it lived.
