@@ -247,7 +247,7 @@ impl State {
         }
         self.log = VecDeque::new();
         self.rebuilt = newest.rank().number;
-        self.know(newest.head().writer, Term::ZERO);
+        self.know(newest.head().writer, Term::new(u64::MAX));
         for row in found.recovered.rows() {
             self.readers.entry(row.pseudonym).or_insert((HeadNumber::ZERO, HeadNumber::ZERO));
         }

@@ -272,8 +272,7 @@ impl SimOwner {
     }
 
     fn knows(&self, (writer, term): (tidings_core::WriterId, Term)) -> bool {
-        let mine = self.head().is_some_and(|own| own.head().writer == writer && own.rank().term == term);
-        self.state.known.get(&writer.0).is_some_and(|confirmed| !mine || *confirmed >= term)
+        self.state.known.get(&writer.0).is_some_and(|confirmed| *confirmed >= term)
     }
 
     fn put_phase(&mut self, broker: usize, phase: Phase) {

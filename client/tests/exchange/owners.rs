@@ -296,6 +296,40 @@ async fn of_two_copies_of_a_state_one_goes_on_and_keeps_what_both_wrote() {
     assert_eq!(vaults.look(1, |vault| vault.from_zero) + vaults.look(2, |vault| vault.from_zero), 1);
 }
 
+/// [P-4] The copy had drawn a name of its own and took what the other one signed by the old name for its own: it merged that unasked, and
+/// the one that a person had chosen was stopped.
+#[tokio::test]
+async fn a_copy_that_was_given_up_signs_nothing_when_it_comes_back() {
+    let Forked { vaults, one, other } = forked().await;
+    let clone = publisher(&other.state(), &vaults, &[2]);
+    published(&clone, &[put("/clone", "1")]).await;
+    clone.close().await;
+    // One broker is away: each session begins a term, until this branch is the higher one and is gone on from.
+    vaults.set(2, |vault| vault.away = true);
+    for session in 0..100 {
+        let original = impatient(&one.state(), &vaults, &[1, 2]);
+        published(&original, &[put("/original", &session.to_string())]).await;
+        original.close().await;
+        if vaults.rank(1) > vaults.rank(2) {
+            break;
+        }
+    }
+    assert!(vaults.rank(1) > vaults.rank(2));
+    vaults.set(2, |vault| vault.away = false);
+    let chosen = publisher(&one.state(), &vaults, &[1, 2]);
+    chosen.write(vec![put("/chosen", "1")]).await.expect("written");
+    conflict(&chosen).await;
+    chosen.take_over().await.expect("taken over");
+    chosen.flush(LONG).await.expect("published");
+
+    let back = publisher(&other.state(), &vaults, &[1, 2]);
+    back.write(vec![put("/back", "1")]).await.expect("written");
+    conflict(&back).await;
+    published(&chosen, &[put("/chosen", "2")]).await;
+    assert_eq!(back.status().expect("read").unsigned, 1);
+    assert_eq!(chosen.status().expect("read").conflict, None);
+}
+
 /// [P-5] A value of the tail that is older than what lives at the base waits for a person, as a record that every broker holds.
 #[tokio::test]
 async fn an_older_value_of_the_tail_is_rescued_taken_and_dropped() {

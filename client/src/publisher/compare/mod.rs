@@ -77,13 +77,12 @@ impl Owner {
         }
     }
 
-    /// Whether a head that is not in the own history is of an unknown writer, or of the own one although this owner did not sign it: a
+    /// Whether a head that is not in the own history is of an unknown writer, or of one of this owner's although it did not sign it: a
     /// state that was lost, or a second machine with it. [P-4]
     fn stranger(&self, head: &SignedHead) -> Result<Option<Stranger>, StateError> {
         let signed = head.head();
         let known = self.state.read(|transaction| OwnView(transaction).known_writer(&signed.writer))?;
-        let mine = self.writer.writer() == signed.writer;
-        let fits = known.is_some_and(|confirmed| !mine || confirmed >= signed.term);
+        let fits = known.is_some_and(|confirmed| confirmed >= signed.term);
         Ok((!fits).then_some(Stranger { writer: signed.writer, term: signed.term, cursor: head.cursor() }))
     }
 

@@ -150,7 +150,8 @@ impl Owner {
             step.put_rebuilt(found.recovered.head().rank().number)?;
             put_plan(&step, &mut plan.publish)?;
             step.put_merged(left)?;
-            step.know_writer(&found.recovered.head().head().writer, Term::ZERO)?;
+            // Whatever else it signed on this branch is a part of what is gone on from.
+            step.know_writer(&found.recovered.head().head().writer, Term::new(u64::MAX))?;
             finish(&step, &writer, clock, &removed, &note)
         })?;
         Ok(self.reread(writer, clock)?)
