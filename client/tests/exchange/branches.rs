@@ -8,7 +8,7 @@ use tidings_client::{Archive, Archived, BrokerState, PublisherConfig};
 use tidings_core::{QueueDescriptor, QueueState};
 use tidings_proto::frames::Transfer;
 
-use crate::owners::{Forked, Home, addresses, config, conflict, follows, forked, open, publisher, rescued, value};
+use crate::owners::{Forked, Home, addresses, config, conflict, follows, forked, impatient, open, publisher, rescued, value};
 use crate::vault::{Held, Vaults};
 use crate::{LONG, broker_is, delete, memory, published, put};
 
@@ -170,4 +170,41 @@ async fn a_broker_that_is_added_counts_among_the_receipts_that_are_wanted() {
     assert_eq!(publisher.status().expect("read").unreceipted, 1);
     vaults.set(2, |vault| vault.away = false);
     tokio::time::timeout(LONG, ticket.receipted()).await.expect("in time").expect("receipted");
+}
+
+/// [P-5] A revocation is never undone: not where the state that knew of it was lost since, and the other branch is gone on from.
+#[tokio::test]
+async fn a_reader_that_a_lost_state_had_removed_is_removed_when_another_branch_is_gone_on_from() {
+    let Forked { vaults, one, other } = forked().await;
+    let original = publisher(&one.state(), &vaults, &[1]);
+    let reader = original.readers().await.expect("open").into_iter().find(|reader| !reader.owner).expect("a reader").pseudonym;
+    original.revoke(&reader).await.expect("revoked");
+    original.close().await;
+    let home = Home::new();
+    let rebuilt = open(&home.state(), PublisherConfig { restoring: true, ..config(&vaults, &[1]) });
+    assert!(rebuilt.compared(LONG).await.is_whole());
+    published(&rebuilt, &[put("/a", "rebuilt")]).await;
+    rebuilt.close().await;
+    vaults.set(1, |vault| vault.away = true);
+    for session in 0..100 {
+        let clone = impatient(&other.state(), &vaults, &[1, 2]);
+        published(&clone, &[put("/clone", &session.to_string())]).await;
+        clone.close().await;
+        if vaults.rank(2) > vaults.rank(1) {
+            break;
+        }
+    }
+    assert!(vaults.rank(2) > vaults.rank(1));
+    vaults.set(1, |vault| vault.away = false);
+
+    let both = publisher(&home.state(), &vaults, &[1, 2]);
+    conflict(&both).await;
+    both.take_over().await.expect("taken over");
+    assert!(both.compared(LONG).await.is_whole());
+    both.flush(LONG).await.expect("published");
+    assert!(both.readers().await.expect("open").iter().all(|reader| reader.owner));
+    let merge = both.status().expect("read").merged.pop().expect("a merge");
+    assert_eq!((merge.removed.len(), merge.base > merge.tail), (1, true));
+    follows(&both, &vaults, 1).await;
+    assert_eq!(vaults.look(1, |vault| vault.held.head.as_ref().map(|head| head.head().access_count)), Some(1));
 }

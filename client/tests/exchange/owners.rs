@@ -62,7 +62,7 @@ pub(super) fn publisher(state: &State, vaults: &Vaults, ports: &[u16]) -> Publis
     open(state, config(vaults, ports))
 }
 
-fn impatient(state: &State, vaults: &Vaults, ports: &[u16]) -> Publisher {
+pub(super) fn impatient(state: &State, vaults: &Vaults, ports: &[u16]) -> Publisher {
     open(state, PublisherConfig { compare_wait: Duration::ZERO, ..config(vaults, ports) })
 }
 
