@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use super::attempt::{Attempt, attempt};
-use super::damage::{Instead, everything, is_as_laid, lay, no_files};
+use super::damage::{Instead, everything, is_as_laid, lay, no_files, random};
 use crate::world::{Running, World, json};
 
 /// A broker that ended in order, with alice's queue of some records. Its folder, and what of the queue it shows.
@@ -128,6 +129,44 @@ fn a_manifest_of_a_store_is_read_or_named() {
 #[test]
 fn a_table_of_a_store_is_read_or_named() {
     spoiled("", ".sst", [4, 6]);
+}
+
+/// Bytes that repeat took minutes for each MiB, and a log of several GiB was held in memory.
+#[test]
+fn a_log_of_a_store_is_read_or_named_in_time() {
+    let (world, data, _) = stopped();
+    let repeated = |bytes: &[u8], mib: usize| {
+        let mut log = bytes.repeat(mib * 1024 * 1024 / bytes.len());
+        let middle = log.len() / 2;
+        log[middle..middle + 1_024].fill(0);
+        Instead::Bytes(log)
+    };
+    let mut all = no_files();
+    all.push(("2002".to_owned(), repeated(&[0x20, 0x02], 1)));
+    all.push(("01".to_owned(), repeated(&[0x01], 16)));
+    all.push(("random".to_owned(), Instead::Bytes(random(100_000))));
+    all.push(("10 GB".to_owned(), Instead::Huge(random(4_096))));
+    for (name, instead) in all {
+        let copy = copied(&world, &data);
+        let logs = fs::read_dir(copy.join("store")).expect("a store").map(|file| file.expect("a file").path());
+        let log = logs.filter(|path| path.extension().is_some_and(|end| end == "log")).max().expect("a log");
+        lay(&log, &instead);
+        let began = Instant::now();
+        if let Some(refused) = started(&world, &copy, &name) {
+            assert!(is_as_laid(&log, &instead), "{name}: it was changed");
+            refused.refused_naming(".log", &name);
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{name}: {:?}", began.elapsed());
+    }
+}
+
+/// 4 GiB in its place were read whole.
+#[test]
+fn the_name_that_a_store_has_for_itself_is_read_or_named() {
+    let (world, data, _) = stopped();
+    let copy = copied(&world, &data);
+    lay(&copy.join("store/IDENTITY"), &Instead::Huge(b"name".to_vec()));
+    started(&world, &copy, "10 GB").expect("it does not serve").refused_naming("IDENTITY", "10 GB");
 }
 
 #[test]

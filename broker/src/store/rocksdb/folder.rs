@@ -4,9 +4,15 @@ use std::fs::{self, DirEntry};
 use std::io;
 use std::path::Path;
 
-/// The file that says which manifest counts; it holds one short line and is read whole.
+/// The file that says which manifest counts.
 const CURRENT: &str = "CURRENT";
-const CURRENT_BYTES_MAX: u64 = 4 * 1024;
+/// It, and the file with the folder's name for itself, hold one short line each and are read whole.
+const LINES: [&str; 2] = [CURRENT, "IDENTITY"];
+const LINE_BYTES_MAX: u64 = 4 * 1024;
+/// A manifest is read to its end, holes with it; a new one is begun at half of this.
+const MANIFEST_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+/// So is a log; a broker keeps all its logs below 64 MiB, and one write more.
+const LOG_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
 /// What is wrong with `folder`, if anything is. A folder that is not there yet is new. Changes nothing.
 pub(super) fn fault(folder: &Path) -> io::Result<Option<String>> {
@@ -30,9 +36,18 @@ fn file_fault(file: &DirEntry) -> Option<String> {
         Err(_) if file.path().symlink_metadata().is_err() => None,
         Err(error) => Some(format!("{name} cannot be looked at: {error}")),
         // A pipe would be waited for.
-        Ok(about) if !about.is_file() && !about.is_dir() => Some(format!("{name} is not a regular file")),
-        Ok(about) if name == CURRENT && about.len() > CURRENT_BYTES_MAX => Some(format!("{name} has {} bytes", about.len())),
-        Ok(_) => None,
+        Ok(about) if !about.is_file() && (!about.is_dir() || is_data(file)) => Some(format!("{name} is not a regular file")),
+        Ok(about) => (about.len() > bytes_max(&name)).then(|| format!("{name} has {} bytes, more than a broker writes there", about.len())),
+    }
+}
+
+/// More than a file of this name ever has.
+fn bytes_max(name: &str) -> u64 {
+    match name {
+        name if LINES.contains(&name) => LINE_BYTES_MAX,
+        name if name.starts_with("MANIFEST-") => MANIFEST_BYTES_MAX,
+        name if name.ends_with(".log") => LOG_BYTES_MAX,
+        _ => u64::MAX,
     }
 }
 

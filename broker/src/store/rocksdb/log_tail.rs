@@ -7,7 +7,9 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use super::checksum::{Runs, masked_crc};
 
 pub(super) const BLOCK_BYTES: u64 = 32 * 1024;
 /// Masked CRC-32C `u32`, length `u16`, type `u8`; little-endian.
@@ -17,31 +19,53 @@ const KINDS: std::ops::RangeInclusive<u8> = 1..=4;
 
 /// Name of a log in `folder` that holds a whole record behind one that does not end, if there is one. Changes nothing.
 pub(super) fn damaged_log(folder: &Path) -> io::Result<Option<String>> {
-    for file in std::fs::read_dir(folder)? {
-        let path = file?.path();
-        if path.extension().is_some_and(|extension| extension == "log") && damaged(&last_block(&path)?) {
-            return Ok(path.file_name().map(|name| name.to_string_lossy().into_owned()));
+    for path in logs(folder)? {
+        if damaged(&last_block(&path)?) {
+            return Ok(Some(name(&path)));
         }
     }
     Ok(None)
 }
 
+/// The logs in `folder`, by their numbers.
+pub(super) fn logs(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let paths: Vec<PathBuf> = std::fs::read_dir(folder)?.map(|file| Ok(file?.path())).collect::<io::Result<_>>()?;
+    let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse::<u64>().ok();
+    let is_log = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "log");
+    let mut logs: Vec<_> = paths.into_iter().filter(is_log).filter_map(|path| Some((number(&path)?, path))).collect();
+    logs.sort();
+    Ok(logs.into_iter().map(|(_, path)| path).collect())
+}
+
+pub(super) fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Opens a log; one that was removed since it was listed, because another broker runs here, is empty.
+pub(super) fn opened(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        log => log.map(Some),
+    }
+}
+
 fn last_block(path: &Path) -> io::Result<Vec<u8>> {
-    let mut log = File::open(path)?;
+    let mut block = Vec::new();
+    let Some(mut log) = opened(path)? else { return Ok(block) };
     let length = log.metadata()?.len();
     log.seek(SeekFrom::Start(length.saturating_sub(1) / BLOCK_BYTES * BLOCK_BYTES))?;
-    let mut block = Vec::new();
     log.take(BLOCK_BYTES).read_to_end(&mut block)?;
     Ok(block)
 }
 
 fn damaged(block: &[u8]) -> bool {
-    let mut rest = block;
-    while let Some(length) = record_bytes(rest) {
-        match rest.get(length..) {
-            Some(behind) => rest = behind,
+    let mut place = 0;
+    while let Some(length) = record_bytes(&block[place..]) {
+        place += length;
+        if place > block.len() {
             // Whoever holds the queue could plant a whole record in a ciphertext: then a crash in that very write needs a person.
-            None => return (1..rest.len()).any(|place| whole(&rest[place..])),
+            let runs = Runs::of(block);
+            return (place - length + 1..block.len()).any(|place| record_at(block, &runs, place).is_some());
         }
     }
     false
@@ -53,21 +77,23 @@ pub(super) fn record_bytes(bytes: &[u8]) -> Option<usize> {
     Some(HEADER_BYTES + usize::from(u16::from_le_bytes([header[4], header[5]])))
 }
 
-/// Whether a record begins here that ends in time and has the right checksum.
-pub(super) fn whole(bytes: &[u8]) -> bool {
-    let Some(record) = record_bytes(bytes).and_then(|length| bytes.get(..length)) else { return false };
-    KINDS.contains(&record[6]) && record[..4] == masked(crc32c(&record[6..])).to_le_bytes()
+/// The record that begins here, if it is whole: it ends in time and has the right checksum.
+pub(super) fn whole(bytes: &[u8]) -> Option<&[u8]> {
+    framed(bytes, 0).filter(|record| record[..4] == masked_crc(&record[6..]).to_le_bytes())
 }
 
-/// As the log holds it, so that a checksum of bytes that contain checksums stays one.
-fn masked(crc: u32) -> u32 {
-    crc.rotate_right(15).wrapping_add(0xa282_ead8)
+/// The same at a place in a block whose checksums are known.
+pub(super) fn record_at<'a>(block: &'a [u8], runs: &Runs, place: usize) -> Option<&'a [u8]> {
+    let record = framed(block, place)?;
+    let checksum = runs.masked_crc(place + 6, place + record.len())?;
+    (record[..4] == checksum.to_le_bytes()).then_some(record)
 }
 
-/// CRC-32C (Castagnoli), bit by bit: at most a block is read, once, at open.
-fn crc32c(bytes: &[u8]) -> u32 {
-    let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
-    !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
+/// What a header at a place in a block says is a record, if there may be one.
+fn framed(block: &[u8], place: usize) -> Option<&[u8]> {
+    let rest = block.get(place..)?;
+    let record = rest.get(..record_bytes(rest)?)?;
+    KINDS.contains(&record[6]).then_some(record)
 }
 
 #[cfg(test)]
@@ -81,7 +107,7 @@ pub(super) mod tests {
     pub(in super::super) fn part(kind: u8, payload: &[u8]) -> Vec<u8> {
         let mut covered = vec![kind];
         covered.extend_from_slice(payload);
-        let mut record = masked(crc32c(&covered)).to_le_bytes().to_vec();
+        let mut record = masked_crc(&covered).to_le_bytes().to_vec();
         record.extend_from_slice(&(payload.len() as u16).to_le_bytes());
         record.extend_from_slice(&covered);
         record
@@ -89,13 +115,6 @@ pub(super) mod tests {
 
     fn three() -> Vec<u8> {
         [record(b"one"), record(b"two"), record(b"three")].concat()
-    }
-
-    /// RFC 3720, appendix B.4.
-    #[test]
-    fn the_checksum_is_castagnolis() {
-        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
-        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
     }
 
     #[test]

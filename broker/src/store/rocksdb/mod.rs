@@ -2,6 +2,7 @@
 
 mod ahead; // what was staged for an append to come
 mod append;
+mod checksum; // of records of the log
 mod figures; // what it holds and did
 mod folder;
 mod keys;

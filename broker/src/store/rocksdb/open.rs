@@ -1,6 +1,7 @@
 //! Opening a folder: settings, the lock, the format.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -11,7 +12,7 @@ use super::RocksStore;
 use super::folder::fault;
 use super::keys::{Column, FORMAT, FORMAT_KEY};
 use super::log_tail::damaged_log;
-use super::torn_write::ends_torn;
+use super::torn_write::{Gap, first_gap};
 use super::tuning::Tuning;
 use super::writes::Writes;
 
@@ -52,7 +53,7 @@ pub enum OpenError {
         found: u32,
     },
     /// What is stored cannot be read: a log or manifest is damaged, or a part is missing.
-    #[error("stored data is damaged: {0}")]
+    #[error("stored data is damaged")]
     Damaged(#[source] Cause),
     /// The folder cannot be read or written.
     #[error("the folder cannot be used")]
@@ -88,20 +89,23 @@ impl RocksStore {
         let options = &tuning.database(settings);
         let cache = Cache::new_lru_cache(settings.block_cache_bytes);
         // What is there is opened and its format read before anything is added to it.
-        if let Some(fault) = fault(folder).map_err(|error| OpenError::Io(Cause::new(error.to_string())))? {
+        if let Some(fault) = fault(folder).map_err(unusable)? {
             return Err(damaged(&fault));
         }
+        // The logs are gone once they were read.
+        let gap = if folder.join("CURRENT").exists() { first_gap(folder).map_err(unusable)? } else { None };
         let mut names: BTreeSet<String> = BTreeSet::from([Column::Meta.name().to_owned()]);
         if folder.join("CURRENT").exists() {
-            if let Some(log) = damaged_log(folder).map_err(|error| OpenError::Io(Cause::new(error.to_string())))? {
+            if let Some(log) = damaged_log(folder).map_err(unusable)? {
                 return Err(damaged(&format!("{log}: whole writes behind one that does not end")));
             }
             names.extend(DB::list_cf(options, folder)?);
         }
         let columns = || names.iter().map(|name| ColumnFamilyDescriptor::new(name, tuning.column(column_of(name), &cache)));
-        let mut db = or_torn(folder, options, |options| DB::open_cf_descriptors(options, folder, columns()))?;
+        let mut db = or_torn(options, || gap.clone(), |options| DB::open_cf_descriptors(options, folder, columns()))?;
+        gap.inspect(left_out);
         // RocksDB removed the logs that it read. If a power cut brought one back, its torn end would stand before whole writes.
-        crate::folder::sync(folder).map_err(|error| OpenError::Io(Cause::new(error.to_string())))?;
+        crate::folder::sync(folder).map_err(unusable)?;
         match format(&db)? {
             Some(found) if found > FORMAT => return Err(OpenError::TooNew { found }),
             Some(FORMAT) => require_all(&db)?,
@@ -114,17 +118,38 @@ impl RocksStore {
     }
 }
 
-/// Opens a store; where its last write is there only in part, without that write.
-pub(super) fn or_torn(folder: &Path, options: &Options, open: impl Fn(&Options) -> Result<DB, ::rocksdb::Error>) -> Result<DB, OpenError> {
-    match open(options) {
-        Err(error) if error.kind() == ErrorKind::Corruption && ends_torn(folder).is_ok_and(|torn| torn) => {
+/// Opens a store; where its last write is there only in part, without that write. Asks for the gap in its logs only if it is damaged.
+pub(super) fn or_torn(
+    options: &Options,
+    gap: impl FnOnce() -> Option<Gap>,
+    open: impl Fn(&Options) -> Result<DB, ::rocksdb::Error>,
+) -> Result<DB, OpenError> {
+    let error = match open(options) {
+        Err(error) if error.kind() == ErrorKind::Corruption => error,
+        opened => return Ok(opened?),
+    };
+    match gap() {
+        Some(gap) if gap.is_torn => {
             let mut options = options.clone();
             // Stops in silence at the first irregularity, which is that write: it was looked at.
             options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
             Ok(open(&options)?)
         }
-        opened => Ok(opened?),
+        // RocksDB names every file but a log.
+        Some(gap) if !error.as_ref().contains('/') => Err(damaged(&format!("{}, from byte {} on: {error}", gap.log, gap.bytes.start))),
+        _ => Err(error.into()),
     }
+}
+
+/// Tells the operator what an open store was opened without.
+fn left_out(gap: &Gap) {
+    tracing::warn!(
+        log = gap.log,
+        from = gap.bytes.start,
+        bytes = gap.bytes.end - gap.bytes.start,
+        "the end of the log does not read as whole writes, as a crash leaves it, and was left out; what was receipted and is missing now, \
+         its owner brings again when it connects"
+    );
 }
 
 pub(super) fn column_of(name: &str) -> Option<Column> {
@@ -176,6 +201,10 @@ fn synced() -> WriteOptions {
     let mut options = WriteOptions::default();
     options.set_sync(true);
     options
+}
+
+pub(super) fn unusable(error: io::Error) -> OpenError {
+    OpenError::Io(Cause::new(error.to_string()))
 }
 
 pub(super) fn damaged(detail: &str) -> OpenError {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::rocksdb::{Cache, ColumnFamilyDescriptor, DB, Direction, ErrorKind, IteratorMode, Options, ReadOptions};
 use tidings_proto::QueueId;
@@ -12,6 +12,7 @@ use super::RocksStore;
 use super::folder::fault;
 use super::keys::{self, Column, FORMAT};
 use super::open::{self, OpenError, Settings};
+use super::torn_write::first_gap;
 use super::tuning::Tuning;
 use super::writes::Writes;
 
@@ -19,6 +20,8 @@ use super::writes::Writes;
 /// which a burst of compactions gets ahead.
 const TRIES: usize = 64;
 const PAUSE: Duration = Duration::from_millis(5);
+/// What is damaged stays so, and each look at it may take long.
+const LONGEST: Duration = Duration::from_secs(10);
 
 impl RocksStore {
     /// Opens what `folder` holds at this moment, for reading alone: every write answers `Poisoned`. Reads the log into memory (at most
@@ -32,10 +35,10 @@ impl RocksStore {
         options.create_if_missing(false);
         // A table that is open is not gone when the broker removes it.
         options.set_max_open_files(-1);
-        let mut tries = 1;
+        let (mut tries, began) = (1, Instant::now());
         loop {
             match Self::look(folder, &options, &settings) {
-                Err(OpenError::Io(_) | OpenError::Damaged(_)) if tries < TRIES => {
+                Err(OpenError::Io(_) | OpenError::Damaged(_)) if tries < TRIES && began.elapsed() < LONGEST => {
                     tries += 1;
                     std::thread::sleep(PAUSE);
                 }
@@ -46,13 +49,17 @@ impl RocksStore {
 
     fn look(folder: &Path, options: &Options, settings: &Settings) -> Result<Self, OpenError> {
         let cache = Cache::new_lru_cache(settings.block_cache_bytes);
-        if let Some(fault) = fault(folder).map_err(|error| OpenError::Io(Cause::new(error.to_string())))? {
+        if let Some(fault) = fault(folder).map_err(open::unusable)? {
             return Err(open::damaged(&fault));
         }
         let names = DB::list_cf(options, folder)?;
         let tuning = Tuning::default();
         let columns = || names.iter().map(|name| ColumnFamilyDescriptor::new(name, tuning.column(open::column_of(name), &cache)));
-        let db = open::or_torn(folder, options, |options| DB::open_cf_descriptors_read_only(options, folder, columns(), false))?;
+        let db = open::or_torn(
+            options,
+            || first_gap(folder).ok()?,
+            |options| DB::open_cf_descriptors_read_only(options, folder, columns(), false),
+        )?;
         match open::format(&db)? {
             Some(FORMAT) => open::require_all(&db)?,
             Some(found) if found > FORMAT => return Err(OpenError::TooNew { found }),

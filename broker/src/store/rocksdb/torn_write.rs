@@ -5,10 +5,13 @@
 //! told from damage by two things. What was never written is zeros up to the end of a sector, and ciphertext is not; and behind it
 //! no other write begins, since each is synced before the next.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::cell::LazyCell;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::path::Path;
 
-use super::log_tail::{BLOCK_BYTES, HEADER_BYTES, record_bytes, whole};
+use super::checksum::Runs;
+use super::log_tail::{BLOCK_BYTES, HEADER_BYTES, logs, name, opened, record_at, whole};
 
 const BLOCK: usize = BLOCK_BYTES as usize;
 /// What a disk writes at once, at least.
@@ -17,60 +20,117 @@ const SECTOR: usize = 512;
 const CHANCE: usize = 8;
 /// Sequence number `u64`, and number of changes `u32`: all that a write without changes holds.
 const EMPTY_BYTES: usize = 12;
-/// First parts of writes: of one in one part, and of one in several.
-const BEGINNINGS: std::ops::RangeInclusive<u8> = 1..=2;
+/// Kinds of a record: a write in one part; of one in several parts the first, and one that is neither the first nor the last.
+const WHOLE: u8 = 1;
+const FIRST: u8 = 2;
+const MIDDLE: u8 = 3;
 
-/// Whether the only thing that does not read in the logs of `folder` is a last write of which a part is missing. Reads all logs.
-pub(super) fn ends_torn(folder: &Path) -> io::Result<bool> {
-    let mut logs = logs(folder)?.into_iter();
-    while let Some(log) = logs.next() {
-        let bytes = std::fs::read(log)?;
-        if let Some(place) = first_irregular(&bytes) {
+/// The first place in the logs of a folder that does not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Gap {
+    /// Name of that log.
+    pub(super) log: String,
+    /// What of it is left out if the logs are read without it: from where the write begins that does not read whole to the log's end.
+    pub(super) bytes: Range<u64>,
+    /// Whether it is a last write of which a part is missing, and not damage.
+    pub(super) is_torn: bool,
+}
+
+/// Looks for a gap in the logs of `folder`. Reads all of them, a block at a time; each byte costs the same, whatever it is. Changes
+/// nothing.
+pub(super) fn first_gap(folder: &Path) -> io::Result<Option<Gap>> {
+    let (mut found, mut unfinished): (Option<Gap>, Option<Gap>) = (None, None);
+    for path in logs(folder)? {
+        let Some(log) = opened(&path)? else { continue };
+        let length = log.metadata()?.len();
+        let of = |from, is_torn| Gap { log: name(&path), bytes: from..length, is_torn };
+        match &mut found {
             // A start that was cut short may have begun the next log.
-            let mut later = logs.map(std::fs::read);
-            return Ok(is_torn(&bytes, place) && later.try_fold(true, |none, log| log.map(|log| none && !begins_behind(&log, 0)))?);
+            Some(gap) => gap.is_torn &= !Reading::behind_a_gap().through(log)?.begins_behind,
+            None => {
+                let read = Reading::default().through(log)?;
+                found = read.gap.map(|from| of(from, read.has_hole && !read.begins_behind));
+                unfinished = unfinished.or(read.unfinished.map(|from| of(from, false)));
+            }
         }
     }
-    Ok(false)
+    Ok(found.or(unfinished))
 }
 
-/// By their numbers.
-fn logs(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let paths: Vec<PathBuf> = std::fs::read_dir(folder)?.map(|file| Ok(file?.path())).collect::<io::Result<_>>()?;
-    let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse::<u64>().ok();
-    let is_log = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "log");
-    let mut logs: Vec<_> = paths.into_iter().filter(is_log).filter_map(|path| Some((number(&path)?, path))).collect();
-    logs.sort();
-    Ok(logs.into_iter().map(|(_, path)| path).collect())
+/// What is known of one log so far.
+#[derive(Default)]
+struct Reading {
+    /// Bytes of it that were read.
+    read: u64,
+    /// Where the write begins whose last part did not come yet.
+    unfinished: Option<u64>,
+    /// Where the first write begins that does not read whole.
+    gap: Option<u64>,
+    /// Whether a sector in the gap, or what of it is behind the gap's start, is zeros.
+    has_hole: bool,
+    /// Whether a whole write, or the whole first part of one, is in the gap.
+    begins_behind: bool,
 }
 
-/// Where the first record begins that is not whole.
-fn first_irregular(log: &[u8]) -> Option<usize> {
-    let mut place = 0;
-    while place < log.len() {
-        let rest = in_block(log, place);
-        if BLOCK - place % BLOCK < HEADER_BYTES {
-            place += BLOCK - place % BLOCK;
-        } else if whole(rest) {
-            place += record_bytes(rest)?;
-        } else {
-            return Some(place);
-        }
+impl Reading {
+    /// Of a log that comes behind one with a gap.
+    fn behind_a_gap() -> Self {
+        Self { gap: Some(0), ..Self::default() }
     }
-    None
-}
 
-fn is_torn(log: &[u8], place: usize) -> bool {
-    has_hole(log, place) && !begins_behind(log, place + 1)
+    /// Reads until nothing more can be learned.
+    fn through(mut self, mut log: impl Read) -> io::Result<Self> {
+        let mut block = Vec::with_capacity(BLOCK);
+        while !self.begins_behind {
+            block.clear();
+            (&mut log).take(BLOCK_BYTES).read_to_end(&mut block)?;
+            self.take(&block);
+            if block.len() < BLOCK {
+                break;
+            }
+        }
+        Ok(self)
+    }
+
+    fn take(&mut self, block: &[u8]) {
+        if self.gap.is_some() {
+            self.look(block, 0, 0);
+        } else if let Some(place) = self.records(block) {
+            self.gap = Some(self.unfinished.unwrap_or(self.read + place as u64));
+            self.look(block, place, place + 1);
+        }
+        self.read += block.len() as u64;
+    }
+
+    /// Where the first record of a block begins that is not whole.
+    fn records(&mut self, block: &[u8]) -> Option<usize> {
+        let mut place = 0;
+        while place < block.len() && BLOCK - place >= HEADER_BYTES {
+            let Some(record) = whole(&block[place..]) else { return Some(place) };
+            self.unfinished = match record[6] {
+                FIRST => Some(self.read + place as u64),
+                MIDDLE => self.unfinished,
+                _ => None,
+            };
+            place += record.len();
+        }
+        None
+    }
+
+    /// Looks for a hole from `place` on, and for the beginning of a write from `behind` on.
+    fn look(&mut self, block: &[u8], place: usize, behind: usize) {
+        self.has_hole |= has_hole(block, place);
+        self.begins_behind |= begins_behind(block, behind);
+    }
 }
 
 /// Whether a sector from `place` on, or what of it is behind `place`, is zeros.
-fn has_hole(log: &[u8], place: usize) -> bool {
+fn has_hole(block: &[u8], place: usize) -> bool {
     let mut from = place;
-    while from < log.len() {
+    while from < block.len() {
         let end = from + SECTOR - from % SECTOR;
-        let piece = &log[from..end.min(log.len())];
-        if piece.iter().all(|byte| *byte == 0) && (end <= log.len() || piece.len() >= CHANCE) {
+        let piece = &block[from..end.min(block.len())];
+        if piece.iter().all(|byte| *byte == 0) && (end <= block.len() || piece.len() >= CHANCE) {
             return true;
         }
         from = end;
@@ -79,23 +139,17 @@ fn has_hole(log: &[u8], place: usize) -> bool {
 }
 
 /// Whether a whole write, or the whole first part of one, is at `place` or behind it.
-fn begins_behind(log: &[u8], place: usize) -> bool {
-    let begins = |at: usize| {
-        let record = in_block(log, at);
-        log.get(at + HEADER_BYTES - 1).is_some_and(|kind| BEGINNINGS.contains(kind)) && whole(record) && !changes_nothing(record)
-    };
-    (place..log.len()).any(begins)
+fn begins_behind(block: &[u8], place: usize) -> bool {
+    let runs = LazyCell::new(|| Runs::of(block));
+    let kinds = block.iter().enumerate().skip(place + HEADER_BYTES - 1);
+    let mut may_begin = kinds.filter(|(_, kind)| [WHOLE, FIRST].contains(kind)).map(|(at, _)| at + 1 - HEADER_BYTES);
+    may_begin.any(|at| record_at(block, &runs, at).is_some_and(|record| !changes_nothing(record)))
 }
 
 /// Whether a whole record is a write without changes: a start that read a torn log begins the next one with such a write, before
 /// the torn log is done with.
 fn changes_nothing(record: &[u8]) -> bool {
-    record_bytes(record) == Some(HEADER_BYTES + EMPTY_BYTES) && record[HEADER_BYTES + 8..HEADER_BYTES + EMPTY_BYTES] == [0; 4]
-}
-
-/// What is left of the block that `place` is in: no record reaches over its end.
-fn in_block(log: &[u8], place: usize) -> &[u8] {
-    &log[place..log.len().min(place + BLOCK - place % BLOCK)]
+    record.len() == HEADER_BYTES + EMPTY_BYTES && record[HEADER_BYTES + 8..] == [0; 4]
 }
 
 #[cfg(test)]
@@ -116,14 +170,23 @@ mod tests {
         log
     }
 
+    fn read(log: &[u8]) -> Reading {
+        Reading::default().through(log).expect("memory reads")
+    }
+
     fn torn(log: &[u8]) -> bool {
-        first_irregular(log).is_some_and(|place| is_torn(log, place))
+        let read = read(log);
+        read.gap.is_some() && read.has_hole && !read.begins_behind
+    }
+
+    fn ends_torn(folder: &Path) -> bool {
+        first_gap(folder).expect("readable").is_some_and(|gap| gap.is_torn)
     }
 
     #[test]
     fn a_last_write_of_which_a_sector_is_missing_is_torn() {
         let (log, third) = three();
-        assert_eq!(first_irregular(&log), None);
+        assert_eq!(read(&log).gap, None);
         assert!(torn(&zero(&log, third, 2048)));
         assert!(torn(&zero(&log, 2048, 2560)));
         assert!(torn(&zero(&log, 2560, log.len())));
@@ -156,10 +219,10 @@ mod tests {
         put("000004.log", &zero(&log, third, 2048));
         let empty = [&7_u64.to_le_bytes()[..], &0_u32.to_le_bytes()].concat();
         put("000009.log", &record(&empty));
-        assert!(ends_torn(folder.path()).expect("read"));
+        assert!(ends_torn(folder.path()));
         let one = [&7_u64.to_le_bytes()[..], &1_u32.to_le_bytes()].concat();
         put("000009.log", &[record(&empty), record(&one)].concat());
-        assert!(!ends_torn(folder.path()).expect("read"));
+        assert!(!ends_torn(folder.path()));
     }
 
     #[test]
@@ -167,7 +230,55 @@ mod tests {
         let mut log = record(&[1; 700]);
         log.extend(part(2, &vec![2; BLOCK - log.len() - HEADER_BYTES]));
         log.extend(part(4, &[3; 100]));
-        assert_eq!(first_irregular(&log), None);
+        assert_eq!(read(&log).gap, None);
         assert!(torn(&zero(&log, 1024, 1536)));
+    }
+
+    /// What is left out begins where the write does, also if its first part is whole.
+    #[test]
+    fn a_gap_reaches_from_the_beginning_of_the_write_to_the_end_of_the_log() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let begun = record(&[1; 700]);
+        let mut log = begun.clone();
+        log.extend(part(2, &vec![2; BLOCK - log.len() - HEADER_BYTES]));
+        let first = log.len();
+        log.extend(part(4, &[3; 1500]));
+        let gap = |log: &[u8]| {
+            std::fs::write(folder.path().join("000004.log"), log).expect("written");
+            first_gap(folder.path()).expect("readable").map(|gap| (gap.log, gap.bytes, gap.is_torn))
+        };
+        let named = |to: usize, is_torn| Some(("000004.log".to_owned(), begun.len() as u64..to as u64, is_torn));
+        assert_eq!(gap(&log), None);
+        assert_eq!(gap(&zero(&log, first, log.len())), named(log.len(), true));
+        assert_eq!(gap(&log[..first + 100]), named(first + 100, false));
+        assert_eq!(gap(&log[..first]), named(first, false));
+    }
+
+    /// A checksum was begun at every byte of such a log, and each read half a block: a start took minutes for each MiB.
+    #[test]
+    fn a_log_of_bytes_that_repeat_is_looked_at_in_the_time_of_any_other() {
+        let mut log = [0x20, 0x02].repeat(2 * 1024 * 1024);
+        log[BLOCK..BLOCK + 1024].fill(0);
+        let began = std::time::Instant::now();
+        assert!(torn(&log));
+        let took = began.elapsed();
+        assert!(took < std::time::Duration::from_secs(5), "{took:?}");
+    }
+
+    /// All of a log of several GiB was held in memory.
+    #[test]
+    fn a_log_is_read_a_block_at_a_time() {
+        struct Zeros(usize);
+        impl Read for Zeros {
+            fn read(&mut self, place: &mut [u8]) -> io::Result<usize> {
+                assert!(place.len() <= BLOCK, "{} bytes at once", place.len());
+                let given = place.len().min(self.0);
+                self.0 -= given;
+                place[..given].fill(0);
+                Ok(given)
+            }
+        }
+        let read = Reading::default().through(Zeros(64 * BLOCK + 1)).expect("memory reads");
+        assert_eq!((read.gap, read.read), (Some(0), 64 * BLOCK_BYTES + 1));
     }
 }
