@@ -2,6 +2,10 @@
 
 use tidings_proto::{HeadNumber, QueueId};
 
+/// What an operator does about damage; why, in `docs/storage.md`.
+pub const AFTER_DAMAGE: &str = "stop the broker, put its folder `store` aside (not `identity`), and start it again: owners bring what they \
+    published when they connect; or put back a copy of `store` that is not older than the damage";
+
 /// What the store underneath said, for the operator's log; never sent to a peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

@@ -19,7 +19,7 @@ use roaring::RoaringTreemap;
 use tidings_core::history::NodeIndex;
 use tidings_proto::{Birth, ContentHash, Offset, Pseudonym, QueueId};
 
-pub use error::{Cause, StoreError};
+pub use error::{AFTER_DAMAGE, Cause, StoreError};
 pub use faulty::{Fault, Faults, FaultyStore};
 pub use memory::MemoryStore;
 pub use removed::REMOVED_MAX;

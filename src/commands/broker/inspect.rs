@@ -6,6 +6,7 @@ use clap::Args;
 use data_encoding::HEXLOWER;
 use serde::Serialize;
 use tidings_broker::inspect::{InspectError, Inspection, SeenClass, SeenEntry, SeenFormerReader, SeenQueue, SeenReader, inspect};
+use tidings_broker::store::{AFTER_DAMAGE, OpenError};
 use tidings_proto::{HeadRank, Offset, QueueId};
 
 use super::serve::with_sources;
@@ -74,9 +75,9 @@ enum Line {
     Admitted {
         did: String,
     },
-    /// A queue of which something cannot be read.
+    /// A queue of which something cannot be read; none where the list of queues cannot.
     Unreadable {
-        queue: String,
+        queue: Option<String>,
         error: String,
     },
 }
@@ -94,12 +95,12 @@ pub(super) fn run(globals: &Globals, args: &InspectArgs) -> Result<(), Failure> 
     let inspection = inspect(&args.data).map_err(|error| unreadable(&args.data, &error))?;
     let mut damaged = 0_u64;
     for queue in inspection.queues() {
-        let queue = queue.map_err(|error| unreadable(&args.data, &error))?;
-        match show(&inspection, &form, &queue, args.entries) {
+        let name = queue.as_ref().ok().map(name);
+        match queue.map_err(Stopped::from).and_then(|queue| show(&inspection, &form, &queue, args.entries)) {
             Ok(()) => {}
             Err(Stopped::Damage(error)) => {
                 damaged += 1;
-                print(&form, Line::Unreadable { queue: name(&queue), error })?;
+                print(&form, Line::Unreadable { queue: name, error })?;
             }
             Err(Stopped::Unprinted(failure)) => return Err(failure),
         }
@@ -109,7 +110,7 @@ pub(super) fn run(globals: &Globals, args: &InspectArgs) -> Result<(), Failure> 
     }
     match damaged {
         0 => Ok(()),
-        count => Err(Failure::new(format!("{count} queues cannot be read whole"), "see the lines above; the other queues are sound")),
+        count => Err(Failure::new(format!("stored data cannot be read: {count} lines above say of what"), AFTER_DAMAGE)),
     }
 }
 
@@ -163,7 +164,11 @@ fn name(queue: &QueueId) -> String {
 }
 
 fn unreadable(data: &Path, error: &InspectError) -> Failure {
-    Failure::new(format!("{}: {}", data.display(), with_sources(error)), "name the folder that `tidings broker --data` serves from")
+    let action = match error {
+        InspectError::Folder(OpenError::Damaged(_)) => AFTER_DAMAGE,
+        _ => "name the folder that `tidings broker --data` serves from",
+    };
+    Failure::new(format!("{}: {}", data.display(), with_sources(error)), action)
 }
 
 impl Line {
@@ -259,7 +264,8 @@ impl Line {
                 format!("  former  {pseudonym} removed by term {} number {}", removed_by.term, removed_by.number)
             }
             Self::Admitted { did } => format!("admitted {did}"),
-            Self::Unreadable { error, .. } => format!("  unreadable: {error}"),
+            Self::Unreadable { queue: Some(queue), error } => format!("  unreadable in {queue}: {error}"),
+            Self::Unreadable { queue: None, error } => format!("unreadable in the list of queues: {error}"),
         }
     }
 }

@@ -109,11 +109,6 @@ pub(super) fn access_state(queue: &QueueId) -> [u8; 33] {
     key
 }
 
-/// Whether a key was made by [`access_state`].
-pub(super) fn is_access_state(key: &[u8]) -> bool {
-    key.len() == 33 && key.last() == Some(&1)
-}
-
 /// Key of an offset or a birth.
 pub(super) fn numbered(queue: &QueueId, number: u64) -> [u8; 40] {
     let mut key = [0; 40];

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use ::rocksdb::{Cache, ColumnFamilyDescriptor, DB, Direction, ErrorKind, IteratorMode, Options, ReadOptions};
+use ::rocksdb::{Cache, ColumnFamilyDescriptor, DB, ErrorKind, Options, ReadOptions};
 use tidings_proto::QueueId;
 
 use super::super::{Cause, StoreError};
@@ -69,17 +69,44 @@ impl RocksStore {
         Ok(Self { db, counted: None, writing: Mutex::new(Writes::stopped("opened only for reading")) })
     }
 
-    /// Ids of the queues, ascending. One that cannot be read ends the list.
+    /// Ids of the queues, ascending. Where the rows of queues are damaged, those that have a reader are found by it, and every queue's owner
+    /// is one; that damage is the last item.
     pub fn queues(&self) -> impl Iterator<Item = Result<QueueId, StoreError>> + '_ {
+        let (mut last, mut damage, mut ended) = (None, None, false);
+        std::iter::from_fn(move || {
+            if ended {
+                return None;
+            }
+            let found = self.queue_behind(Column::Queues, last).or_else(|error| {
+                damage.get_or_insert(error);
+                self.queue_behind(Column::Access, last)
+            });
+            match found {
+                Ok(Some(queue)) => {
+                    last = Some(queue);
+                    Some(Ok(queue))
+                }
+                Ok(None) | Err(_) => {
+                    ended = true;
+                    damage.take().map(Err)
+                }
+            }
+        })
+    }
+
+    /// The first queue that has a row in `column`, of those behind `last`.
+    fn queue_behind(&self, column: Column, last: Option<QueueId>) -> Result<Option<QueueId>, StoreError> {
         let mut options = ReadOptions::default();
         options.set_verify_checksums(true);
-        let rows = self.db.iterator_cf_opt(self.column(Column::Queues), options, IteratorMode::From(&[], Direction::Forward));
-        let queues = rows.filter(|row| !matches!(row, Ok((key, _)) if keys::is_access_state(key)));
-        queues.map(|row| {
-            let (key, _) = row.map_err(failed)?;
-            let id = <[u8; 32]>::try_from(&*key).map_err(|_| damaged("a key that is no queue's id"))?;
-            Ok(QueueId::new(id))
-        })
+        options.set_total_order_seek(true);
+        let mut rows = self.db.raw_iterator_cf_opt(self.column(column), options);
+        match last {
+            Some(last) => rows.seek(keys::above(&last)),
+            None => rows.seek_to_first(),
+        }
+        rows.status().map_err(failed)?;
+        let id = |key: &[u8]| key.first_chunk().copied().map(QueueId::new).ok_or_else(|| damaged("a key without a queue's id"));
+        rows.key().map(id).transpose()
     }
 }
 
