@@ -6,6 +6,8 @@ mod bench;
 mod broker;
 #[path = "command/control.rs"]
 mod control;
+#[path = "command/damaged.rs"]
+mod damaged;
 #[path = "command/equal.rs"]
 mod equal;
 #[path = "command/folders.rs"]

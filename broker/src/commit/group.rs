@@ -43,8 +43,12 @@ impl CommitQueue {
         let admission = Admission { now, live_bytes_max: self.settings.live_bytes_max };
         let mut steps = Group::default();
         for item in group.into_iter().map(Into::into) {
-            steps.queues.push(item.queue());
+            let queue = item.queue();
+            steps.queues.push(queue);
             if let Err(refusal) = self.judge(store, &mut steps, item, admission) {
+                if refusal.code == RefusalCode::Damaged {
+                    store.contradicted(&queue, &refusal.detail);
+                }
                 steps.answers.push(Err(refusal));
             }
         }
@@ -74,7 +78,12 @@ impl CommitQueue {
         if let Some(state) = self.hot.take(&queue) {
             return Ok(state);
         }
-        store.queue(&queue).and_then(|row| QueueState::load(queue, row)).map_err(|error| refusal_of(&error))
+        store.queue(&queue).and_then(|row| QueueState::load(queue, row)).map_err(|error| {
+            if let StoreError::Damaged { detail, .. } = &error {
+                store.contradicted(&queue, detail);
+            }
+            refusal_of(&error)
+        })
     }
 
     #[cfg(test)]

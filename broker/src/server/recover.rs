@@ -76,7 +76,12 @@ fn give(store: &dyn Store, queue: &QueueId, sender: &mpsc::Sender<Reply>, runtim
         match recovery.as_mut().map_err(|refusal| refusal.clone()).and_then(Recovery::next_part) {
             Ok(Some(part)) => room.send(Reply::Part(part)),
             Ok(None) => return,
-            Err(refusal) => return room.send(Reply::Refused(refusal)),
+            Err(refusal) => {
+                if refusal.code == RefusalCode::Damaged {
+                    store.contradicted(queue, &refusal.detail);
+                }
+                return room.send(Reply::Refused(refusal));
+            }
         }
     }
 }

@@ -125,7 +125,14 @@ impl Streaming {
             return None;
         }
         match self.subscription.next() {
-            Next::Send(reply) => return Some(reply),
+            Next::Send(reply) => {
+                if let Reply::Refused(refusal) = &reply
+                    && refusal.code == RefusalCode::Damaged
+                {
+                    self.peer.shared.store.contradicted(&self.subscription.queue(), &refusal.detail);
+                }
+                return Some(reply);
+            }
             Next::Read(read) => self.reading = Some(Box::pin(perform(self.peer.clone(), read))),
             Next::Wait(_) => {}
             Next::End => self.ended = true,

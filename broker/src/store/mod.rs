@@ -103,6 +103,10 @@ pub trait Store: Send + Sync + 'static {
     /// While one is held, what it shows takes room on the disk even if it was replaced: hold it for minutes, not for days. [P-5]
     fn snapshot<'a>(&'a self, queue: &QueueId) -> Result<Option<Box<dyn Snapshot + 'a>>, StoreError>;
 
+    /// Hears that what it gave of a queue contradicts itself, though all of it could be read, so that its operator is told. Nothing
+    /// changes, and by default nobody is told. Does not block.
+    fn contradicted(&self, _queue: &QueueId, _detail: &str) {}
+
     /// The newest signed acknowledgement of each reader that sent one, ascending by pseudonym.
     fn acknowledgements(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError>;
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidings_broker::server::{Admission, AdmissionList, Broker, BrokerConfig, IdentityError, StartError};
-use tidings_broker::store::{Condition, OpenError, RocksStore, Settings as StoreSettings, Store};
+use tidings_broker::store::{AFTER_DAMAGE, Condition, OpenError, RocksStore, Settings as StoreSettings, Store};
 
 use super::settings::{Admit, Settings};
 use crate::console::Console;
@@ -37,6 +37,7 @@ pub(super) async fn run(console: &Console, settings: Settings) -> Result<(), Fai
     tracing::info!("draining");
     broker.drain().await;
     let condition = condition(&store).await;
+    let damaged = store.damaged_queues();
     released(&store).await;
     tracing::info!("stopped");
     match condition {
@@ -44,6 +45,7 @@ pub(super) async fn run(console: &Console, settings: Settings) -> Result<(), Fai
             format!("the store took no more writes: {cause}"),
             "check the disk, then start the broker again: what it receipted is there, and owners repeat the rest",
         )),
+        _ if damaged > 0 => Err(Failure::new("stored data was found damaged: the log says of which queues", AFTER_DAMAGE)),
         _ => Ok(()),
     }
 }
@@ -115,7 +117,7 @@ fn open_failure(folder: &Path, error: &OpenError) -> Failure {
     let action = match error {
         OpenError::Locked => "end the other one, or choose another folder",
         OpenError::TooNew { .. } => "use the version of Tidings that wrote it, or a newer one",
-        OpenError::Damaged(_) => "put a backup in its place; it was left as it is",
+        OpenError::Damaged(_) => AFTER_DAMAGE,
         _ => "check the rights of the folder and the free space",
     };
     Failure::new(format!("{}: {}", folder.display(), with_sources(error)), action)

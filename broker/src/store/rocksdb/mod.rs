@@ -3,6 +3,7 @@
 mod ahead; // what was staged for an append to come
 mod append;
 mod checksum; // of records of the log
+mod damages; // what the operator is told of
 mod figures; // what it holds and did
 mod folder;
 mod keys;
@@ -28,6 +29,7 @@ use roaring::RoaringTreemap;
 use tidings_core::history::NodeIndex;
 use tidings_proto::{Birth, ContentHash, HeadRank, Offset, Pseudonym, QueueId};
 
+use self::damages::Damages;
 use self::keys::Column;
 use self::read::View;
 use self::snapshot::Moment;
@@ -45,6 +47,8 @@ pub struct RocksStore {
     db: DB,
     /// What its counts are read from, if it counts.
     counted: Option<Options>,
+    /// What was damaged, if that is told: not where the operator asks for it.
+    damages: Option<Damages>,
     /// Held from the check of the stored heads to the write that continues them.
     writing: Mutex<Writes>,
 }
@@ -60,6 +64,19 @@ impl RocksStore {
     /// Those of the store's reads.
     pub fn former_readers(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, HeadRank)>, StoreError> {
         Ok(self.view(queue).removed()?.into_iter().collect())
+    }
+
+    /// Queues that were found damaged since it was opened; of more than 256, 257.
+    pub fn damaged_queues(&self) -> usize {
+        self.damages.as_ref().map_or(0, Damages::count)
+    }
+
+    /// Tells the operator of damage, and gives the error back.
+    fn told(&self, error: StoreError) -> StoreError {
+        match &self.damages {
+            Some(damages) => damages.told(error),
+            None => error,
+        }
     }
 
     fn view(&self, queue: &QueueId) -> View<'_> {
@@ -79,14 +96,15 @@ impl Store for RocksStore {
 
     fn append(&self, group: &[Append]) -> Result<(), StoreError> {
         let mut writes = self.writer()?;
-        let batch = append::batch(self, group)?;
+        let batch = append::batch(self, group).map_err(|error| self.told(error))?;
         if batch.is_empty() { Ok(()) } else { self.put(&mut writes, batch, true) }
     }
 
     fn stage(&self, staged: &Staged) -> Result<(), StoreError> {
         let mut writes = self.writer()?;
         // Synced like every write: only the last one in the log may be torn.
-        self.put(&mut writes, ahead::batch(self, staged)?, true)
+        let batch = ahead::batch(self, staged).map_err(|error| self.told(error))?;
+        self.put(&mut writes, batch, true)
     }
 
     fn unstage(&self, queue: &QueueId) -> Result<(), StoreError> {
@@ -144,6 +162,10 @@ impl Store for RocksStore {
 
     fn snapshot<'a>(&'a self, queue: &QueueId) -> Result<Option<Box<dyn Snapshot + 'a>>, StoreError> {
         Ok(Moment::of(self, queue)?.map(|moment| Box::new(moment) as Box<dyn Snapshot + 'a>))
+    }
+
+    fn contradicted(&self, queue: &QueueId, detail: &str) {
+        self.told(StoreError::Damaged { queue: Some(*queue), detail: detail.to_owned() });
     }
 
     fn acknowledgements(&self, queue: &QueueId) -> Result<Vec<(Pseudonym, Bytes)>, StoreError> {

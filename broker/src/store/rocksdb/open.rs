@@ -9,6 +9,7 @@ use ::rocksdb::{Cache, ColumnFamilyDescriptor, DB, DBRecoveryMode, ErrorKind, It
 
 use super::super::Cause;
 use super::RocksStore;
+use super::damages::Damages;
 use super::folder::fault;
 use super::keys::{Column, FORMAT, FORMAT_KEY};
 use super::log_tail::damaged_log;
@@ -114,7 +115,7 @@ impl RocksStore {
             None => create(&mut db, &names, |column| tuning.column(Some(column), &cache))?,
         }
         let counted = tuning.counts.then(|| options.clone());
-        Ok(Self { db, counted, writing: Mutex::new(Writes::taken()) })
+        Ok(Self { db, counted, damages: Some(Damages::default()), writing: Mutex::new(Writes::taken()) })
     }
 }
 

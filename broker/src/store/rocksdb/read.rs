@@ -263,6 +263,6 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn damaged(&self, detail: impl Display) -> StoreError {
-        StoreError::Damaged { queue: self.queue, detail: detail.to_string() }
+        self.store.told(StoreError::Damaged { queue: self.queue, detail: detail.to_string() })
     }
 }

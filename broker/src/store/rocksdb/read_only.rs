@@ -66,7 +66,7 @@ impl RocksStore {
             Some(found) => return Err(OpenError::Older { found }),
             None => return Err(open::damaged("rows without a format")),
         }
-        Ok(Self { db, counted: None, writing: Mutex::new(Writes::stopped("opened only for reading")) })
+        Ok(Self { db, counted: None, damages: None, writing: Mutex::new(Writes::stopped("opened only for reading")) })
     }
 
     /// Ids of the queues, ascending. Where the rows of queues are damaged, those that have a reader are found by it, and every queue's owner

@@ -46,6 +46,7 @@ fn assert_only_one_is_damaged(column: Column, uses: &[Use]) {
         let refused = used(&store, &broken);
         assert!(matches!(&refused, Err(StoreError::Damaged { queue: Some(queue), .. }) if *queue == broken.queue), "{number}: {refused:?}");
         assert_eq!(used(&store, &whole), Ok(()), "{number}");
+        assert_eq!(store.damaged_queues(), 1, "{number}");
     }
 }
 
@@ -143,4 +144,29 @@ fn a_damaged_row_of_a_queue_is_met_by_everything() {
             |store, owner| publish(store, owner, |append| append),
         ],
     );
+}
+
+/// Their list ended at the first block that did not read, and nothing was listed at all.
+#[test]
+fn queues_behind_a_damaged_row_are_listed_and_then_the_damage() {
+    let folder = folder();
+    let (store, broken, whole) = damaged(folder.path(), Column::Queues);
+    drop(store);
+    let looked = RocksStore::open_read_only(folder.path()).expect("it opens");
+    let listed: Vec<_> = looked.queues().collect();
+    assert!(
+        matches!(&listed[..], [Ok(one), Ok(two), Err(StoreError::Damaged { .. })] if [*one, *two] == [broken.queue, whole.queue]),
+        "{listed:?}"
+    );
+    assert!(looked.queue(&broken.queue).is_err() && looked.queue(&whole.queue).is_ok());
+    assert_eq!(looked.damaged_queues(), 0);
+}
+
+/// All that could be read, and yet it is no queue: the commit thread and whoever streams say so.
+#[test]
+fn a_queue_that_contradicts_itself_is_counted_among_the_damaged() {
+    let folder = folder();
+    let store = open(folder.path());
+    store.contradicted(&owner(5).queue, "no such head");
+    assert_eq!(store.damaged_queues(), 1);
 }
