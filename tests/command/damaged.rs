@@ -41,7 +41,8 @@ fn files(world: &World, end: &str) -> Vec<PathBuf> {
 
 /// Flips a bit in the first block of every table of `queues`.
 fn damage_the_first_queue(world: &World) {
-    let needle = b"rocksdb.column.family.namequeues";
+    // Each table holds the name of its column family.
+    let needle = b"queues";
     let is_of_queues = |path: &PathBuf| fs::read(path).expect("a table").windows(needle.len()).any(|part| part == needle);
     let tables: Vec<_> = files(world, ".sst").into_iter().filter(is_of_queues).collect();
     assert!(!tables.is_empty());
