@@ -6,7 +6,6 @@
 pub mod broker; // what a broker takes
 pub mod frames; // what travels
 mod input; // bytes as numbers and pieces
-pub mod mutation; // the test's own mutations, from a seed
 pub mod objects; // everything that decodes
 pub mod reader; // what a reader believes
 mod recovery; // what an owner is given back

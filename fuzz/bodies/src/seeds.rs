@@ -5,10 +5,10 @@ use tidings_core::storage_index::{AccessPart, HistoryRun, LivePart, PartReferenc
 use tidings_core::{
     Cursor, Entropy, Frontier, Invitation, Mutation, Object, Operation, ProofPlan, Reader, Verdict, Version, key_file, rescue,
 };
+use tidings_hostile::Dice;
 use tidings_proto::frames::{Hello, Open, Prove, Transfer};
 use tidings_proto::{HeadNumber, Offset, Reply, Request, Timestamp, VerifyingKey};
 
-use crate::mutation::Dice;
 use crate::session::Session;
 use crate::story::story;
 use crate::{broker, frames, objects};

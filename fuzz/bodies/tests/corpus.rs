@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
-use tidings_fuzz_bodies::mutation::{Dice, mutated};
 use tidings_fuzz_bodies::{Run, TARGETS, objects, seeds};
+use tidings_hostile::{Dice, mutated};
 
 /// Mutations of each target, if the time suffices.
 const MUTATIONS: u64 = 20_000;

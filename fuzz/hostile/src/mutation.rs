@@ -1,4 +1,4 @@
-//! Mutations from a seed, for the run without a fuzzer: the same in every run, on every machine.
+//! Numbers and mutations from a seed.
 
 /// A stream of numbers that depends on its seed alone.
 pub struct Dice(u64);
