@@ -21,7 +21,7 @@ use crate::story::story;
 pub type Read = fn(&[u8]) -> bool;
 
 /// What the first byte of an input chooses, in this order: a new one goes to the end, or the corpus means something else.
-pub const KINDS: [(&str, Read); 38] = [
+pub const KINDS: [(&str, Read); 39] = [
     ("head", exact::<Head>),
     ("entry", exact::<Entry>),
     ("cursor", exact::<Cursor>),
@@ -60,6 +60,7 @@ pub const KINDS: [(&str, Read); 38] = [
     ("object", object),
     ("verdict", verdict),
     ("recovery", recovery::run),
+    ("granted", granted),
 ];
 
 /// Decodes the input as what its first byte chooses.
@@ -82,6 +83,13 @@ fn row<T: Object, const NEWEST: u8>(bytes: &[u8]) -> bool {
     assert!(written.first() == Some(&NEWEST), "a row of {} is written in another version", T::NAME);
     assert!(bytes.first() != Some(&NEWEST) || written == bytes, "{} was read from other bytes than it is written to", T::NAME);
     assert_eq!(T::decode(&written).map(|again| again.encode()), Ok(written));
+    true
+}
+
+/// The readers of a writer, who have a row of their own.
+fn granted(bytes: &[u8]) -> bool {
+    let Ok(writer) = story().writer.clone().with_readers(bytes) else { return false };
+    assert!(writer.encode_readers() == bytes, "readers were read from other bytes than they are written to");
     true
 }
 

@@ -95,6 +95,7 @@ fn of_the_story() -> Vec<Vec<u8>> {
     let reader = Reader::join(story.descriptor.clone(), &story.grant, &story.reader).expect("the reader's own grant");
     let start = Cursor::start(&story.descriptor.id());
     all.extend([story.writer.encode(), reader.encode(), start.encode(), story.owner.card().encode()].map(Bytes::from));
+    all.push(story.writer.encode_readers().into());
     all.extend([frontier().encode(), storage_head().encode(), inclusion()].map(Bytes::from));
     // Rows as earlier versions wrote them: they end before what later ones added.
     let (writer, reader) = (story.writer.encode(), reader.encode());
