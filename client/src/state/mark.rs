@@ -3,8 +3,8 @@
 //! Beside the state lies a small file. What the file system says of it, and which machine it is on, is kept in the state. A copy of
 //! both has another file; a state that is put back over a newer one does not know what the file became meanwhile.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use tidings_core::Encoder;
@@ -13,6 +13,8 @@ use super::{State, StateError, tables};
 
 /// What the state remembers of the file.
 const MARK: &str = "mark";
+/// Length of the file, bytes.
+const MARK_BYTES: u64 = 16;
 /// Tells machines apart whose file systems number alike.
 const MACHINE: &str = "/etc/machine-id";
 
@@ -32,8 +34,13 @@ impl State {
     /// state counts as moved, which costs a new term and nothing else.
     pub(crate) fn renew_mark(&self) -> Result<(), StateError> {
         let Some(path) = &self.mark else { return Ok(()) };
+        // Whatever lies there is not written through: a link may lead elsewhere, a pipe waits for a reader.
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
+        options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(path)?;
@@ -48,22 +55,27 @@ impl State {
     }
 }
 
-fn getrandom_bytes() -> Result<[u8; 16], io::Error> {
-    let mut bytes = [0; 16];
+fn getrandom_bytes() -> Result<[u8; MARK_BYTES as usize], io::Error> {
+    let mut bytes = [0; MARK_BYTES as usize];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
     Ok(bytes)
 }
 
-/// What there is to remember of the file; `None` if it is not there.
+/// What there is to remember of the file; `None` if it is not there, or is none that was made here.
 fn look(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
-    let found = match fs::metadata(path) {
+    let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         found => found?,
     };
+    if !found.is_file() || found.len() != MARK_BYTES {
+        return Ok(None);
+    }
     let mut out = Encoder::new();
     out.bytes(fs::read(MACHINE).unwrap_or_default().trim_ascii());
     // Whoever puts a state back may put the file back too: what it holds then is of an older time.
-    out.bytes(&fs::read(path)?);
+    let mut held = Vec::new();
+    File::open(path)?.take(MARK_BYTES).read_to_end(&mut held)?;
+    out.bytes(&held);
     place(&found, &mut out);
     Ok(Some(out.finish()))
 }
@@ -118,6 +130,52 @@ mod tests {
         let home = tempfile::tempdir().expect("a folder");
         assert!(!is_moved(home.path()));
         assert!(!State::in_memory().expect("a state").is_moved().expect("looked"));
+    }
+
+    /// Whatever took the place of the file was read whole, or waited for: 10 GB, a pipe. And a new mark went through a link to
+    /// whatever it leads to.
+    #[cfg(unix)]
+    #[test]
+    fn whatever_takes_the_place_of_the_mark_is_neither_read_nor_written() {
+        use std::os::unix::fs::symlink;
+        let home = marked();
+        let (mark, other) = (home.path().join("state.mark"), home.path().join("other"));
+        fs::write(&other, "precious").expect("written");
+        let put: [&dyn Fn(); 5] = [
+            &|| drop(File::create(&mark).expect("made").set_len(10 << 30)),
+            &|| symlink(&other, &mark).expect("linked"),
+            &|| symlink("/dev/zero", &mark).expect("linked"),
+            &|| symlink("state.mark", &mark).expect("linked"),
+            &|| assert!(std::process::Command::new("mkfifo").arg(&mark).status().expect("it runs").success()),
+        ];
+        for put in put {
+            fs::remove_file(&mark).expect("removed");
+            put();
+            assert!(is_moved(home.path()));
+            opened(home.path()).renew_mark().expect("marked");
+            assert!(!is_moved(home.path()));
+        }
+        assert_eq!(fs::read(&other).expect("read"), b"precious");
+        fs::remove_file(&mark).expect("removed");
+        fs::create_dir(&mark).expect("made");
+        assert!(is_moved(home.path()) && opened(home.path()).renew_mark().is_err());
+    }
+
+    /// What the state remembers is compared and not read: any other bytes count as moved.
+    #[test]
+    fn a_row_of_the_mark_that_rotted_is_moved() {
+        let home = marked();
+        let state = opened(home.path());
+        let look = state.read(|transaction| Ok(transaction.open_table(tables::SETTINGS)?.get(MARK)?.map(|row| row.value().to_vec())));
+        let honest = look.expect("read").expect("a mark");
+        tidings_hostile::feed("mark", tidings_hostile::Meal::SMALL, &[honest], |bytes| {
+            let put = |transaction: &redb::WriteTransaction| -> Result<((), super::super::Keep), StateError> {
+                transaction.open_table(tables::SETTINGS)?.insert(MARK, bytes)?;
+                Ok(((), super::super::Keep::UntilCrash))
+            };
+            state.write_with(put).expect("written");
+            (!state.is_moved().expect("looked")).then(|| bytes.to_vec())
+        });
     }
 
     /// [P-4]
