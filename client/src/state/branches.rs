@@ -19,6 +19,8 @@ const MERGED_MAX: usize = 16 * 1_024;
 pub(crate) const DOUBTFUL_MAX: usize = 100;
 /// Longest text in a note, bytes.
 const TEXT_BYTES_MAX: usize = 1_024;
+/// Longest source in a note, characters; a longer one is cut.
+const SOURCE_CHARS_MAX: usize = TEXT_BYTES_MAX / 4;
 
 /// Readers that the first publish of the new term removes.
 const REMOVALS: &str = "merge-removals";
@@ -216,10 +218,10 @@ fn reader_row((since, ended): (u64, u64)) -> ReaderRow {
     ReaderRow { since: HeadNumber::new(since), ended: HeadNumber::new(ended) }
 }
 
-fn encode_merge(merge: &MergeRow) -> Vec<u8> {
+pub(super) fn encode_merge(merge: &MergeRow) -> Vec<u8> {
     let mut out = Encoder::new();
     out.timestamp(merge.time);
-    out.bytes(merge.source.chars().take(TEXT_BYTES_MAX / 4).collect::<String>().as_bytes());
+    out.bytes(merge.source.chars().take(SOURCE_CHARS_MAX).collect::<String>().as_bytes());
     out.u64(merge.fork.value());
     out.rank(merge.base);
     out.rank(merge.tail);
@@ -237,11 +239,11 @@ fn encode_merge(merge: &MergeRow) -> Vec<u8> {
     out.finish()
 }
 
-fn decode_merge(bytes: &[u8]) -> Result<MergeRow, StateError> {
+pub(super) fn decode_merge(bytes: &[u8]) -> Result<MergeRow, StateError> {
     let mut input = Decoder::new(bytes);
     let mut row = MergeRow {
         time: input.timestamp()?,
-        source: input.text(TEXT_BYTES_MAX, "source")?.to_owned(),
+        source: read_source(&mut input)?,
         fork: HeadNumber::new(input.u64("fork")?),
         base: input.rank()?,
         tail: input.rank()?,
@@ -261,6 +263,13 @@ fn decode_merge(bytes: &[u8]) -> Result<MergeRow, StateError> {
     }
     input.finish()?;
     Ok(row)
+}
+
+fn read_source(input: &mut Decoder<'_>) -> Result<String, DecodeError> {
+    match input.text(TEXT_BYTES_MAX, "source")? {
+        source if source.chars().count() <= SOURCE_CHARS_MAX => Ok(source.to_owned()),
+        _ => Err(DecodeError::Invalid("a source is longer than any that is written")),
+    }
 }
 
 fn read_readers(input: &mut Decoder<'_>) -> Result<Vec<MergedReader>, DecodeError> {

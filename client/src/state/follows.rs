@@ -27,7 +27,7 @@ pub(crate) struct About {
 const EVIDENCE_PATH_BYTES_MAX: usize = 8 * PATH_BYTES_MAX;
 
 impl About {
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new();
         out.verifying_key(&self.owner);
         out.bytes(self.name.as_bytes());
@@ -40,7 +40,7 @@ impl About {
         out.finish()
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, StateError> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, StateError> {
         let mut input = Decoder::new(bytes);
         let owner = input.verifying_key()?;
         let name = input.text(NAME_BYTES_MAX, "name")?.to_owned();

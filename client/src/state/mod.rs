@@ -227,6 +227,8 @@ pub(crate) fn is_below(path: &str, prefix: &str) -> bool {
 #[cfg(test)]
 mod disk_tests;
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod store_tests;
 #[cfg(test)]
 mod tests;

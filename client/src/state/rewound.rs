@@ -39,7 +39,7 @@ impl Rewound {
         Self { from: earlier.from, ..self }
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new();
         out.bytes(&self.from.encode());
         out.bytes(&self.to.encode());
@@ -49,7 +49,7 @@ impl Rewound {
         out.finish()
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, StateError> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, StateError> {
         let mut input = Decoder::new(bytes);
         let from = Cursor::decode(input.bytes(TEXT_BYTES_MAX, "from")?)?;
         let to = Cursor::decode(input.bytes(TEXT_BYTES_MAX, "to")?)?;

@@ -62,6 +62,14 @@ pub(super) fn path(text: &str) -> Result<RecordPath, StateError> {
     text.parse().map_err(|_| StateError::Damaged("a row's path is none".into()))
 }
 
+fn flag(input: &mut Decoder<'_>, field: &'static str) -> Result<bool, DecodeError> {
+    match input.u8(field)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(DecodeError::Invalid("a flag is neither 0 nor 1")),
+    }
+}
+
 /// A record and its value.
 pub(super) fn encode_own(record: &OwnRecord, value: &Mutation) -> Vec<u8> {
     let value = value.encode();
@@ -87,7 +95,7 @@ pub(super) fn decode_own(path: RecordPath, bytes: &[u8]) -> Result<(OwnRecord, &
         digest: input.entry_digest()?,
         epoch: input.epoch()?,
         version: Version::read_in(&mut input)?,
-        tombstone: input.u8("tombstone")? != 0,
+        tombstone: flag(&mut input, "tombstone")?,
         signed_at: input.timestamp()?,
     };
     Ok((record, input.rest()))
@@ -193,7 +201,7 @@ pub(super) fn decode_pending(path: RecordPath, bytes: &[u8]) -> Result<PendingRo
     let (term, offset) = (input.term()?, input.offset()?);
     let handed = match input.count(1, "handed")? {
         0 => None,
-        _ => Some(HandedOut { term: input.term()?, offset: input.offset()?, exists: input.u8("exists")? != 0 }),
+        _ => Some(HandedOut { term: input.term()?, offset: input.offset()?, exists: flag(&mut input, "exists")? }),
     };
     let change = Change { path, kind, term, offset, mutation: Bytes::copy_from_slice(input.rest()) };
     Ok(PendingRow { change, handed })
