@@ -140,3 +140,87 @@ fn unjoin(transaction: &WriteTransaction) -> Result<(), StateError> {
     transaction.open_table(tables::FORMATS)?.insert((), 3)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use redb::ReadableDatabase;
+    use tidings_core::writer::OwnRecord;
+    use tidings_core::{Entropy, NodeKey, Operation, RecordPath, Version};
+    use tidings_hostile::{Meal, feed};
+    use tidings_proto::{Birth, EntryDigest, Epoch, Offset, Timestamp};
+
+    use super::*;
+    use crate::state::{OwnView, State};
+
+    const PATH: &str = "/a";
+
+    fn path() -> RecordPath {
+        PATH.parse().expect("a path")
+    }
+
+    fn value() -> Mutation {
+        let (inline, version) = (Some(b"value".as_slice().into()), Version { clock: 7, node: [8; 16] });
+        Mutation { path: path(), operation: Operation::Create, version, object: None, inline, headers: Vec::new(), unknown: Vec::new() }
+    }
+
+    /// The record's row as format 3 had it: without a value.
+    fn bare() -> Vec<u8> {
+        let record = OwnRecord {
+            path: path(),
+            birth: Birth::new(5),
+            offset: Offset::new(6),
+            digest: EntryDigest::new([2; 32]),
+            epoch: Epoch::new(3),
+            version: value().version,
+            tombstone: false,
+            signed_at: Timestamp::new(11),
+        };
+        let mut row = rows::encode_own(&record, &value());
+        row.truncate(row.len() - value().encode().len());
+        row
+    }
+
+    /// Brings a file of format `found` with these rows to the newest one, and reads what it says then. Whether it is a state.
+    fn joined(state: &State, found: u32, bare: &[u8], value: &[u8], writer: &[u8]) -> bool {
+        let transaction = state.database.begin_write().expect("a transaction");
+        let put = || -> Result<(), StateError> {
+            tables::create_all(&transaction)?;
+            transaction.open_table(tables::RECORDS)?.insert(PATH, bare)?;
+            transaction.open_table(VALUES)?.insert(PATH, value)?;
+            transaction.open_table(tables::ENTRIES)?.insert(6, b"sealed".as_slice())?;
+            transaction.open_table(tables::WRITER)?.insert((), writer)?;
+            Ok(())
+        };
+        put().expect("written");
+        let taken = match join(&transaction, found) {
+            Ok(()) => true,
+            Err(StateError::Damaged(_) | StateError::TooNew { .. }) => false,
+            Err(other) => panic!("{other}"),
+        };
+        if taken {
+            transaction.commit().expect("kept");
+            let read = state.database.begin_read().expect("a transaction");
+            let (record, _) = OwnView(&read).record(&path()).expect("a row that reads back").expect("the record");
+            assert_eq!(record.path, path());
+            assert!(OwnView(&read).writer().expect("a row that reads back").is_some());
+        }
+        taken
+    }
+
+    /// Rows of older formats are refused, or what they become reads back.
+    #[test]
+    fn rows_of_older_formats_become_rows_that_read_back() {
+        let state = State::in_memory().expect("a state");
+        let writer = Writer::create(&NodeKey::from_seed([1; 32]), &mut Entropy::new([2; 32])).encode();
+        let (bare, value) = (bare(), value().encode());
+        for found in 1..=3 {
+            let kept = |bytes: &[u8], taken: bool| taken.then(|| bytes.to_vec());
+            feed("bare record", Meal::SMALL, &[bare.clone()], |bytes| kept(bytes, joined(&state, found, bytes, &value, &writer)));
+            feed("value alone", Meal::SMALL, &[value.clone()], |bytes| kept(bytes, joined(&state, found, &bare, bytes, &writer)));
+        }
+        // Whole rows of writers are a form of the fuzz bodies; here the ends, which name versions and readers.
+        for length in (0..8).chain(writer.len() - 64..writer.len()) {
+            joined(&state, 3, &bare, &value, &writer[..length]);
+        }
+    }
+}
