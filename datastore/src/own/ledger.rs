@@ -6,7 +6,7 @@ use tidings_proto::{HeadNumber, Timestamp};
 
 /// Values on their way into storage: sequence number (u64, big-endian) to version (u8), clock (u64), an encoded mutation.
 pub(super) const STAGED: &str = "datastore/staged";
-/// Objects in storage: id to version (u8), state (u8), a number of that state (u64), path.
+/// Objects in storage: id to version (u8), state (u64), a number of that state (u64), path.
 pub(super) const OBJECTS: &str = "datastore/objects";
 
 const VERSION: u8 = 1;
@@ -43,8 +43,9 @@ pub(super) struct LedgerEntry {
 }
 
 impl Staged {
-    pub(super) fn row(&self, sequence: u64) -> Row {
-        let mutation = Mutation {
+    /// What is signed later, as far as it is known.
+    fn mutation(&self) -> Mutation {
+        Mutation {
             path: self.path.clone(),
             operation: Operation::Create,
             version: Version::ZERO,
@@ -52,18 +53,22 @@ impl Staged {
             inline: None,
             headers: Vec::new(),
             unknown: Vec::new(),
-        };
+        }
+    }
+
+    pub(super) fn row(&self, sequence: u64) -> Row {
         let mut value = vec![VERSION];
         value.extend_from_slice(&self.clock.to_be_bytes());
-        value.extend_from_slice(&mutation.encode());
+        value.extend_from_slice(&self.mutation().encode());
         Row::put(STAGED, sequence.to_be_bytes(), value)
     }
 
     pub(super) fn decode(value: &[u8]) -> Result<Self, StateError> {
         let (clock, mutation) = header::<1>(value)?;
         let mutation = Mutation::decode(mutation)?;
-        let object = mutation.object.ok_or_else(|| damaged("a staged row without an object"))?;
-        Ok(Self { path: mutation.path, object, clock: clock[0] })
+        let object = mutation.object.clone().ok_or_else(|| damaged("a staged row without an object"))?;
+        let staged = Self { path: mutation.path.clone(), object, clock: clock[0] };
+        if staged.mutation() == mutation { Ok(staged) } else { Err(damaged("a staged row with more than an object")) }
     }
 
     pub(super) fn remove(sequence: u64) -> Row {
@@ -89,12 +94,12 @@ impl LedgerEntry {
 
     pub(super) fn decode(value: &[u8]) -> Result<Self, StateError> {
         let ([state, number], path) = header::<2>(value)?;
-        let standing = match state {
-            1 => Standing::Named,
-            2 => Standing::Replaced,
-            3 => Standing::Retired(HeadNumber::new(number)),
-            4 => Standing::Outdated(Timestamp::new(number)),
-            5 => Standing::Unused,
+        let standing = match (state, number) {
+            (1, 0) => Standing::Named,
+            (2, 0) => Standing::Replaced,
+            (3, head) => Standing::Retired(HeadNumber::new(head)),
+            (4, since) => Standing::Outdated(Timestamp::new(since)),
+            (5, 0) => Standing::Unused,
             _ => return Err(damaged("an object of an unknown standing")),
         };
         let path = std::str::from_utf8(path).ok().and_then(|path| path.parse().ok());
@@ -149,6 +154,7 @@ fn damaged(what: &str) -> StateError {
 mod tests {
     use super::*;
     use tidings_core::ObjectKey;
+    use tidings_hostile::{Meal, alone, feed};
 
     fn path() -> RecordPath {
         "/a".parse().expect("a path")
@@ -173,16 +179,45 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_staged_row_is_read_as_it_was_written() {
-        let object = ObjectReference {
+    fn object() -> ObjectReference {
+        ObjectReference {
             id: [1; 32],
             name: "objects/01/01".into(),
             key: ObjectKey::new([2; 32]),
             plaintext_hash: [3; 32],
             size: 5_000,
             content_type: "text/plain".into(),
-        };
+        }
+    }
+
+    /// A number where a standing has none, and a staged mutation with a value, a version or headers of its own, were read as if they
+    /// were not there.
+    #[test]
+    fn rows_have_one_encoding_each() {
+        alone(concat!(module_path!(), "::rows_have_one_encoding_each"), || {
+            let standings = [
+                Standing::Named,
+                Standing::Replaced,
+                Standing::Retired(HeadNumber::new(7)),
+                Standing::Outdated(Timestamp::new(9)),
+                Standing::Unused,
+            ];
+            let entries = standings.map(|standing| value(LedgerEntry::row(&path(), &[1; 32], standing)));
+            feed("ledger entry", Meal::LARGE, &entries, |bytes| {
+                let entry = LedgerEntry::decode(bytes).ok()?;
+                Some(value(LedgerEntry::row(&entry.path, &[1; 32], entry.standing)))
+            });
+            let bare = ObjectReference { name: String::new(), content_type: String::new(), ..object() };
+            let staged = [object(), bare].map(|object| value(Staged { path: path(), object, clock: 8 }.row(4)));
+            feed("staged", Meal::LARGE, &staged, |bytes| Some(value(Staged::decode(bytes).ok()?.row(4))));
+            feed("staged key", Meal::LARGE, &[7_u64.to_be_bytes().to_vec()], |bytes| Some(Staged::remove(sequence(bytes).ok()?).key));
+            feed("ledger key", Meal::LARGE, &[[7; 32].to_vec()], |bytes| Some(LedgerEntry::remove(&object_id(bytes).ok()?).key));
+        });
+    }
+
+    #[test]
+    fn a_staged_row_is_read_as_it_was_written() {
+        let object = object();
         let staged = Staged { path: path(), object: object.clone(), clock: 8 };
         let read = Staged::decode(&value(staged.row(4))).expect("an own row");
         assert_eq!((read.path, read.object, read.clock), (path(), object, 8));
