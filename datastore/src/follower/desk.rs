@@ -8,8 +8,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidings_client::{Row, State, StateError};
+use tidings_core::RecordPath;
 use tidings_core::reader::{Change, ChangeKind};
-use tidings_core::{Decoder, Encoder, RecordPath};
 use tidings_proto::{QueueId, Timestamp};
 
 use super::net::{Left, Net, Presence, Shown};
@@ -82,7 +82,7 @@ impl Desk {
     /// What was printed of a record about which nothing waits. Where an earlier build printed it, only that it did is known.
     fn printed_before(&self, place: &Place<'_>, kind: ChangeKind) -> Result<Option<Shown>, StateError> {
         match self.state.row(PRINTED, &place.key())? {
-            Some(row) => Ok(Some(Shown::read_in(&mut Decoder::new(&row))?)),
+            Some(row) => Ok(Some(Shown::decode(&row)?)),
             None => Ok((kind != ChangeKind::Create).then_some(Shown::UNKNOWN)),
         }
     }
@@ -164,11 +164,7 @@ fn handed_row(key: Vec<u8>, mut net: Net) -> Option<Row> {
 
 fn printed_row(place: &Place<'_>, shown: Option<Shown>) -> Row {
     match shown {
-        Some(shown) => {
-            let mut out = Encoder::new();
-            shown.write_in(&mut out);
-            Row::put(PRINTED, place.key(), out.finish())
-        }
+        Some(shown) => Row::put(PRINTED, place.key(), shown.encode()),
         None => Row::remove(PRINTED, place.key()),
     }
 }

@@ -23,13 +23,28 @@ impl Shown {
         Self { version: mutation.version, hash: mutation.value_hash(), size: mutation.size() }
     }
 
-    pub(crate) fn write_in(&self, out: &mut Encoder) {
+    fn write_in(&self, out: &mut Encoder) {
         self.version.write_in(out);
         out.bytes(self.hash.as_ref().map_or(&[][..], |hash| hash));
         out.u64(self.size);
     }
 
-    pub(crate) fn read_in(input: &mut Decoder<'_>) -> Result<Self, StateError> {
+    /// For a row of its own.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::new();
+        self.write_in(&mut out);
+        out.finish()
+    }
+
+    /// Reads a row of its own.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, StateError> {
+        let mut input = Decoder::new(bytes);
+        let shown = Self::read_in(&mut input)?;
+        input.finish()?;
+        Ok(shown)
+    }
+
+    fn read_in(input: &mut Decoder<'_>) -> Result<Self, StateError> {
         let version = Version::read_in(input)?;
         let hash = match input.bytes(32, "hash")? {
             [] => None,
@@ -160,6 +175,8 @@ fn unreadable() -> StateError {
 
 #[cfg(test)]
 mod tests {
+    use tidings_hostile::{Meal, alone, feed};
+
     use super::*;
 
     fn shown(number: u64) -> Option<Shown> {
@@ -200,5 +217,21 @@ mod tests {
             let net = net(shown(1), handed, Some(Shown::UNKNOWN));
             assert_eq!(Net::decode(&net.encode()).expect("a row"), net);
         }
+    }
+
+    /// Behind what was printed, more bytes were read as none.
+    #[test]
+    fn rows_have_one_encoding_each() {
+        alone(concat!(module_path!(), "::rows_have_one_encoding_each"), || {
+            let known = shown(7).expect("a value");
+            let shown_rows = [known, Shown { hash: None, ..known }, Shown::UNKNOWN].map(|shown| shown.encode());
+            feed("shown", Meal::LARGE, &shown_rows, |bytes| Some(Shown::decode(bytes).ok()?.encode()));
+            let nets = [
+                Net { presence: Presence::Here, ..net(None, false, shown(1)) },
+                net(shown(1), true, Some(Shown::UNKNOWN)),
+                Net { presence: Presence::Unfetchable, ..net(Some(Shown::UNKNOWN), true, None) },
+            ];
+            feed("net", Meal::LARGE, &nets.map(|net| net.encode()), |bytes| Some(Net::decode(bytes).ok()?.encode()));
+        });
     }
 }
