@@ -27,6 +27,8 @@ pub enum AddressError {
     Environment(String),
 }
 
+/// No file has one in its name, and it ends an address where rows are kept by it.
+const ZERO_BYTE: AddressError = AddressError::Invalid("it has no zero byte");
 /// Longest time to connect.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Longest time without a byte of an answer.
@@ -45,6 +47,9 @@ pub fn open(address: &str) -> Result<Arc<dyn Driver>, AddressError> {
     let (kind, rest) = address.split_once("://").ok_or(AddressError::Unknown)?;
     if rest.contains(['?', '#']) {
         return Err(AddressError::Invalid("it has no query and no fragment"));
+    }
+    if rest.contains('\0') {
+        return Err(ZERO_BYTE);
     }
     let remote = match kind {
         "file" => return Ok(Arc::new(FileStorage::new(folder(rest)?))),
@@ -117,11 +122,16 @@ fn decoded(text: &str) -> Result<String, AddressError> {
         bytes.push(u8::from_str_radix(digits, 16).map_err(|_| wrong.clone())?);
         bytes.extend_from_slice(&part.as_bytes()[2..]);
     }
+    if bytes.contains(&0) {
+        return Err(ZERO_BYTE);
+    }
     String::from_utf8(bytes).map_err(|_| AddressError::Invalid("a folder is UTF-8"))
 }
 
 #[cfg(test)]
 mod tests {
+    use tidings_hostile::{Meal, alone, feed};
+
     use super::*;
 
     fn address(text: &str) -> Result<String, AddressError> {
@@ -152,8 +162,41 @@ mod tests {
             "http://",
             "ftp://host/x",
             "https://h/x?token=1",
+            "file:///a%00b",
+            "file:///a\0b",
+            "http://h/a\0b",
         ] {
             assert!(address(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_folder_reads_back_whatever_is_escaped() {
+        alone(concat!(module_path!(), "::a_folder_reads_back_whatever_is_escaped"), || {
+            let honest = ["/", "/a/b%20c", "/caf\u{e9}/100%25", "/%c3%a9%0a"].map(|rest| rest.as_bytes().to_vec());
+            feed("folder", Meal::LARGE, &honest, |bytes| {
+                let folder = folder(std::str::from_utf8(bytes).ok()?).ok()?;
+                let text = folder.to_str().expect("UTF-8");
+                assert!(text.starts_with('/') && !text.contains('\0') && text.len() <= bytes.len());
+                let escaped: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+                assert_eq!(decoded(&escaped).as_deref(), Ok(text));
+                Some(bytes.to_vec())
+            });
+        });
+    }
+
+    /// Not alone: what a client for the network takes is no length of an address.
+    #[test]
+    fn an_address_is_opened_or_refused_and_the_one_it_shows_is_the_same() {
+        let honest = ["file:///a/b%20c", "http://h:9/x/y", "https://me:secret@h/x", "s3://bucket/x"].map(|text| text.as_bytes().to_vec());
+        feed("address", Meal { random: 20, mutations: 100 }, &honest, |bytes| {
+            let shown = address(std::str::from_utf8(bytes).ok()?).ok()?;
+            assert!(!shown.contains('\0'));
+            if !shown.starts_with("file:") {
+                assert_eq!(address(&shown), Ok(shown.clone()));
+                assert!(!shown.contains("me:secret@"), "{shown}");
+            }
+            Some(bytes.to_vec())
+        });
     }
 }
