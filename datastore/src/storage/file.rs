@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -87,10 +87,7 @@ impl Inner {
             Err(error) if error.kind() != io::ErrorKind::Unsupported => return Err(error),
             _ => {}
         }
-        let found = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            found => Some(found?),
-        };
+        let found = content_up_to(&path, seen.map_or(0, <[u8]>::len).max(content.len()) + 1)?;
         let fits = found.as_deref() == seen || found.as_deref() == Some(&content);
         if fits {
             self.write(name, &Content::Bytes(content), Keep::New)?;
@@ -227,6 +224,21 @@ async fn piece((mut file, limit): Rest) -> Result<Option<(Bytes, Rest)>, Storage
     Ok((read > 0).then(|| (piece.freeze(), (file, left))))
 }
 
+/// The first `limit` bytes of an object; `None` without one.
+fn content_up_to(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
+    // Before it is opened: a pipe would be waited for without end.
+    let found = match path.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        found => found?,
+    };
+    if !found.is_file() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "what is there is no file"));
+    }
+    let mut content = Vec::new();
+    File::open(path)?.take(limit as u64).read_to_end(&mut content)?;
+    Ok(Some(content))
+}
+
 fn length(content: &Content) -> io::Result<u64> {
     match content {
         Content::Bytes(bytes) => Ok(bytes.len() as u64),
@@ -294,5 +306,25 @@ mod tests {
         fs::write(folder.path().join("objects/0f/0f00"), b"wh").expect("cut");
         storage.create(&name(), Content::Bytes("whole".into())).await.expect("written");
         assert_eq!(fs::read(folder.path().join("objects/0f/0f00")).expect("read"), b"whole");
+    }
+
+    /// A pipe in the place of the object that is exchanged was waited for without end, and a long file read whole.
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn whatever_takes_the_place_of_an_object_is_not_waited_for_and_not_read_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let storage = FileStorage::new(folder.path());
+        let (name, path) = (Name::new("head").expect("a name"), folder.path().join("head"));
+        let exchange = || storage.exchange(&name, Some("old".into()), "new".into());
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("it runs").success());
+        assert!(matches!(exchange().await, Err(StorageError::Refused(_))));
+        fs::remove_file(&path).expect("removed");
+        File::create(&path).and_then(|file| file.set_len(10 << 30)).expect("made");
+        assert_eq!(exchange().await, Ok(false));
+        fs::write(&path, "old and more").expect("written");
+        assert_eq!(exchange().await, Ok(false));
+        fs::write(&path, "old").expect("written");
+        assert_eq!(exchange().await, Ok(true));
+        assert_eq!(fs::read(&path).expect("read"), b"new");
     }
 }
