@@ -111,3 +111,33 @@ impl Rows {
         [self.prefix.as_slice(), rest].concat()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidings_hostile::{Meal, feed};
+
+    use super::*;
+
+    /// Puts a row under a key of these bytes, looks, and takes it away.
+    fn with_key<T>(rows: &Rows, table: &'static str, bytes: &[u8], look: impl FnOnce() -> T) -> T {
+        rows.state.put_rows(&[Row::put(table, rows.key(bytes), Vec::new())]).expect("put");
+        let seen = look();
+        rows.state.put_rows(&[Row::remove(table, rows.key(bytes))]).expect("removed");
+        seen
+    }
+
+    #[test]
+    fn a_key_names_a_part_or_none() {
+        let rows = Rows::new(State::in_memory().expect("a state"), "file:///a");
+        let name = Name::new("parts/0f").expect("a name");
+        feed("key of a pending part", Meal::SMALL, &[name.as_str().as_bytes().to_vec()], |bytes| {
+            let pending = with_key(&rows, PENDING, bytes, || rows.pending().expect("read"));
+            pending.first().map(|(name, _)| name.as_str().as_bytes().to_vec())
+        });
+        let row = rows.garbage_row(&name, Timestamp::new(9));
+        feed("key of garbage", Meal::SMALL, &[row.key[rows.prefix.len()..].to_vec()], |bytes| {
+            let garbage = with_key(&rows, GARBAGE, bytes, || rows.garbage(Timestamp::new(u64::MAX)).expect("read"));
+            garbage.first().map(|garbage| rows.garbage_row(&garbage.name, garbage.since).key[rows.prefix.len()..].to_vec())
+        });
+    }
+}

@@ -262,10 +262,14 @@ pub(crate) fn time_of_due(key: &[u8]) -> Result<Timestamp, StateError> {
 
 #[cfg(test)]
 mod tests {
+    use tidings_hostile::{Meal, alone, feed};
+
     use super::*;
 
-    #[test]
-    fn an_order_survives_its_row() {
+    const STATES: [FetchState; 5] =
+        [FetchState::Waiting, FetchState::Missing, FetchState::Altered, FetchState::NoStorage, FetchState::TooNew];
+
+    fn orders() -> [Order; 5] {
         let object = ObjectReference {
             id: [1; 32],
             name: String::new(),
@@ -274,8 +278,12 @@ mod tests {
             size: 4_097,
             content_type: String::new(),
         };
-        for state in [FetchState::Waiting, FetchState::Missing, FetchState::Altered, FetchState::NoStorage, FetchState::TooNew] {
-            let order = Order { object: object.clone(), state, misses: 2, failures: 7, due: Timestamp::new(9) };
+        STATES.map(|state| Order { object: object.clone(), state, misses: 2, failures: 7, due: Timestamp::new(9) })
+    }
+
+    #[test]
+    fn an_order_survives_its_row() {
+        for order in orders() {
             assert!(Order::decode(&order.encode()).expect("an order") == order);
         }
     }
@@ -285,5 +293,30 @@ mod tests {
         let (queue, path) = (QueueId::new([7; 32]), "/a/b".parse().expect("a path"));
         let key = Place::new(&queue, &path).due_key(Timestamp::new(258));
         assert_eq!((time_of_due(&key).expect("a time"), path_of(&key, 40).expect("a path")), (Timestamp::new(258), path));
+    }
+
+    #[test]
+    fn rows_and_keys_have_one_encoding_each() {
+        alone(concat!(module_path!(), "::rows_and_keys_have_one_encoding_each"), || {
+            feed("order", Meal::LARGE, &orders().map(|order| order.encode()), |bytes| Some(Order::decode(bytes).ok()?.encode()));
+            let cached = Cached { id: [1; 32], plaintext_hash: [2; 32] };
+            feed("cached", Meal::LARGE, &[cached.encode()], |bytes| Some(Cached::decode(bytes).ok()?.encode()));
+            let queue = |key: &[u8]| key.first_chunk().copied().map(QueueId::new);
+            let paths: [RecordPath; 2] = ["/a", "/caf\u{e9}/b"].map(|path| path.parse().expect("a path"));
+            let owner = QueueId::new([7; 32]);
+            let places = paths.each_ref().map(|path| Place::new(&owner, path));
+            feed("key of an order", Meal::LARGE, &places.each_ref().map(Place::key), |key| {
+                let path = path_of(key, 32).ok()?;
+                Some(Place::new(&queue(key)?, &path).key())
+            });
+            let due = places.each_ref().map(|place| place.due_key(Timestamp::new(258)));
+            feed("key of a time", Meal::LARGE, &due, |key| {
+                let (time, path) = (time_of_due(key).ok(), path_of(key, 40).ok());
+                assert!(time.is_some() || path.is_none());
+                Some(Place::new(&queue(key)?, &path?).due_key(time?))
+            });
+            let garbage = [garbage_key(&owner, &[8; 32])];
+            feed("key of garbage", Meal::LARGE, &garbage, |key| Some(garbage_key(&queue(key)?, &id_of_garbage(key).ok()?)));
+        });
     }
 }

@@ -272,6 +272,8 @@ fn storage_error(error: &io::Error) -> StorageError {
 
 #[cfg(test)]
 mod tests {
+    use tidings_hostile::{Meal, feed};
+
     use super::*;
 
     fn name() -> Name {
@@ -306,6 +308,22 @@ mod tests {
         fs::write(folder.path().join("objects/0f/0f00"), b"wh").expect("cut");
         storage.create(&name(), Content::Bytes("whole".into())).await.expect("written");
         assert_eq!(fs::read(folder.path().join("objects/0f/0f00")).expect("read"), b"whole");
+    }
+
+    /// Whoever may write to the folder names its files: a listing knows those alone that an object can have.
+    #[cfg(unix)]
+    #[test]
+    fn a_file_of_any_name_is_an_object_or_none() {
+        use std::os::unix::ffi::{OsStrExt, OsStringExt};
+        let storage = FileStorage::new("/storage");
+        let honest = ["/storage/a", "/storage/objects/0f/0f00"].map(|path| path.as_bytes().to_vec());
+        feed("file of a listing", Meal::LARGE, &honest, |bytes| {
+            let name = storage.inner.name(&PathBuf::from(std::ffi::OsString::from_vec(bytes.to_vec())))?;
+            let path = storage.inner.path(&name);
+            // A path may be written with more separators than one: the file is the same.
+            assert_eq!(path, PathBuf::from(std::ffi::OsStr::from_bytes(bytes)));
+            Some(bytes.to_vec())
+        });
     }
 
     /// A pipe in the place of the object that is exchanged was waited for without end, and a long file read whole.

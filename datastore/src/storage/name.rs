@@ -45,6 +45,8 @@ impl fmt::Display for Name {
 
 #[cfg(test)]
 mod tests {
+    use tidings_hostile::{Meal, alone, feed};
+
     use super::*;
 
     #[test]
@@ -54,5 +56,17 @@ mod tests {
         }
         assert!(Name::new("a".repeat(256)).is_err());
         assert_eq!(Name::new("objects/0f/ab-c_d").map(|name| name.to_string()), Ok("objects/0f/ab-c_d".to_owned()));
+    }
+
+    #[test]
+    fn a_text_is_its_name_or_none() {
+        alone(concat!(module_path!(), "::a_text_is_its_name_or_none"), || {
+            let honest = ["a", "objects/0f/ab-c_d", "queues/0/head"].map(|name| name.as_bytes().to_vec());
+            feed("name", Meal::LARGE, &honest, |bytes| {
+                let name = Name::new(std::str::from_utf8(bytes).ok()?).ok()?;
+                assert!(name.is_below(&name) && name.as_str().split('/').all(|segment| !segment.is_empty() && !segment.contains('.')));
+                Some(name.as_str().as_bytes().to_vec())
+            });
+        });
     }
 }

@@ -201,3 +201,37 @@ fn cause(error: &Error) -> String {
     }
     cause.to_string().chars().map(|each| if each.is_control() { ' ' } else { each }).take(TEXT_CHARS_MAX).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+    use tidings_hostile::{Meal, feed};
+
+    use super::*;
+
+    /// A server lists whatever it likes: what is no name of an object below the prefix is none.
+    #[test]
+    fn a_place_that_a_server_lists_is_an_object_or_none() {
+        let capabilities = Capabilities { durable: false, consistent: false, list: true, write: true };
+        for prefix in ["", "x/y"] {
+            let remote = Remote {
+                store: Arc::new(InMemory::new()),
+                prefix: StorePath::parse(prefix).expect("a prefix"),
+                address: String::new(),
+                capabilities,
+                parts: Parts::One,
+            };
+            let honest = ["a", "objects/0f/0f00"].map(|name| remote.path(&Name::new(name).expect("a name")).as_ref().as_bytes().to_vec());
+            feed("place of a listing", Meal::LARGE, &honest, |bytes| {
+                let text = std::str::from_utf8(bytes).ok()?;
+                let places = [StorePath::parse(text).ok(), StorePath::from_url_path(text).ok()];
+                for place in places.into_iter().flatten() {
+                    if let Some(name) = remote.name(&place) {
+                        assert_eq!(remote.path(&name), place);
+                    }
+                }
+                remote.name(&StorePath::parse(text).ok()?).map(|_| bytes.to_vec())
+            });
+        }
+    }
+}
