@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::commands::{
     apply, bench, broker, brokers, completions, doctor, export, follow, get, grant, id, import, init, ls, man, put, readers, rescued,
@@ -45,6 +45,7 @@ pub(crate) struct Globals {
     pub(crate) json: bool,
     /// How long to wait for a broker, or for another command in the same folder: 500ms, 30s, 2m
     #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    #[serde(deserialize_with = "bounded")]
     pub(crate) timeout: Duration,
     /// Progress bars on standard error
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
@@ -225,16 +226,27 @@ impl Command {
     }
 }
 
+/// Longest time that is waited for: a century. Every clock reaches so far from now.
+const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
+const TOO_LONG: &str = "that is too long";
+
 /// Reads `500ms`, `30s`, `2m`, or seconds without a unit.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
     let number: u64 = digits.parse().map_err(|_| "write it like 500ms, 30s or 2m".to_owned())?;
-    match &text[digits.len()..] {
-        "ms" => Ok(Duration::from_millis(number)),
-        "" | "s" => Ok(Duration::from_secs(number)),
-        "m" => number.checked_mul(60).map(Duration::from_secs).ok_or_else(|| "that is too long".to_owned()),
-        unit => Err(format!("{unit} is no unit; write it like 500ms, 30s or 2m")),
-    }
+    let duration = match &text[digits.len()..] {
+        "ms" => Duration::from_millis(number),
+        "" | "s" => Duration::from_secs(number),
+        "m" => Duration::from_secs(number.saturating_mul(60)),
+        unit => return Err(format!("{unit} is no unit; write it like 500ms, 30s or 2m")),
+    };
+    if duration <= DURATION_MAX { Ok(duration) } else { Err(TOO_LONG.to_owned()) }
+}
+
+/// A time that another process read from its command line.
+fn bounded<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
+    let duration = Duration::deserialize(input)?;
+    if duration <= DURATION_MAX { Ok(duration) } else { Err(serde::de::Error::custom(TOO_LONG)) }
 }
 
 #[cfg(test)]
@@ -251,6 +263,9 @@ mod tests {
     fn times_are_read_with_their_unit() {
         let read = ["500ms", "30s", "30", "2m"].map(|text| duration(text).expect(text).as_millis());
         assert_eq!(read, [500, 30_000, 30_000, 120_000]);
+        for long in ["18446744073709551615s", "18446744073709551615m", "4000000000"] {
+            assert_eq!(duration(long), Err(TOO_LONG.to_owned()), "{long}");
+        }
         assert!(duration("2h").is_err() && duration("s").is_err() && duration("").is_err());
     }
 }

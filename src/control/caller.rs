@@ -29,7 +29,7 @@ pub(super) struct Order {
 
 /// A command that another process carries out.
 pub(crate) struct Call {
-    stream: UnixStream,
+    pub(super) stream: UnixStream,
 }
 
 type Writer = Arc<Mutex<UnixStream>>;
@@ -85,7 +85,7 @@ struct OrderRef<'a> {
     columns: Option<u16>,
 }
 
-fn greet(stream: &mut UnixStream, order: Vec<u8>) -> io::Result<Option<Frame>> {
+pub(super) fn greet(stream: &mut UnixStream, order: Vec<u8>) -> io::Result<Option<Frame>> {
     stream.set_read_timeout(Some(WELCOME))?;
     stream.set_write_timeout(Some(WELCOME))?;
     // Whoever refuses says so at once and reads no more: what was not taken does not matter then.

@@ -6,6 +6,8 @@
 mod approach;
 mod caller;
 mod frame;
+#[cfg(test)]
+mod hostile_tests;
 mod server;
 mod session;
 mod socket;

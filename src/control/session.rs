@@ -35,7 +35,7 @@ pub(super) fn serve(mut stream: UnixStream, running: Arc<Running>, stop: watch::
 }
 
 /// The command; `None` if the caller was told that it is of another version.
-fn receive(stream: &mut UnixStream) -> io::Result<Option<Order>> {
+pub(super) fn receive(stream: &mut UnixStream) -> io::Result<Option<Order>> {
     stream.set_read_timeout(Some(HELLO))?;
     stream.set_write_timeout(Some(HELLO))?;
     let hello = expect(stream, Kind::Hello)?;
