@@ -101,6 +101,8 @@ fn malformed(what: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use tidings_hostile::{Meal, alone, feed};
+
     use super::*;
 
     #[test]
@@ -126,5 +128,23 @@ mod tests {
         Frame::new(Kind::Input, "body").write(&mut bytes).expect("memory does not fail");
         assert!(Frame::read(&mut &bytes[..7]).is_err());
         assert_eq!(Frame::read(&mut [].as_slice()).expect("an end"), None);
+    }
+
+    #[test]
+    fn a_stream_of_frames_has_one_encoding() {
+        alone(concat!(module_path!(), "::a_stream_of_frames_has_one_encoding"), || {
+            let frames = KINDS.map(|kind| {
+                let mut bytes = Vec::new();
+                Frame::new(kind, "body").write(&mut bytes).expect("memory does not fail");
+                bytes
+            });
+            feed("frames", Meal::LARGE, &[frames.concat(), Vec::new()], |bytes| {
+                let (mut rest, mut written) = (bytes, Vec::new());
+                while let Some(frame) = Frame::read(&mut rest).ok()? {
+                    frame.write(&mut written).expect("memory does not fail");
+                }
+                Some(written)
+            });
+        });
     }
 }
