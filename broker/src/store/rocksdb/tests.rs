@@ -5,6 +5,7 @@ mod cost;
 mod counted;
 mod damage;
 mod formats;
+mod logs;
 mod read_only;
 
 use std::ffi::OsString;

@@ -185,6 +185,7 @@ pub(super) fn decode_rank(bytes: &[u8]) -> Result<HeadRank, DecodeError> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use tidings_hostile::{Meal, alone, feed};
     use tidings_proto::{EntryDigest, HeadNumber, Term, Timestamp};
 
     /// The row as builds before format 3 wrote it.
@@ -290,5 +291,66 @@ pub(super) mod tests {
     fn an_acknowledgement_is_read_as_it_was_written() {
         let rank = HeadRank { term: Term::new(2), number: HeadNumber::new(3) };
         assert_eq!(decode_acknowledgement(&encode_acknowledgement(rank, b"signed")), Ok((rank, Bytes::from_static(b"signed"))));
+    }
+
+    /// The front that a scan reads is that of the row, and never needs more of it.
+    fn check_front(bytes: &[u8], value: Option<&QueueValue>) {
+        let (standing, branch) = (Standing::decode(bytes), Standing::branch_of(bytes));
+        if let Some(value) = value {
+            let standing = standing.as_ref().expect("the front of a row");
+            assert_eq!((standing.first, standing.branch, standing.holds_access), (value.first, value.branch, value.holds_access));
+            assert_eq!(standing.head, value.row.head);
+        }
+        assert!(standing.is_err() || standing.map(|standing| standing.branch) == branch);
+    }
+
+    #[test]
+    fn rows_of_queues_have_one_encoding_in_each_format() {
+        alone(concat!(module_path!(), "::rows_of_queues_have_one_encoding_in_each_format"), || {
+            let empty = QueueRow { descriptor: Bytes::new(), head: Bytes::new(), frontier: Bytes::new(), ..row() };
+            let newest = [encode_queue(Offset::new(5), 2, &row()), encode_queue(NOTHING_LIVE, 0, &empty)];
+            let older = [0, 1].map(|branch| encode_queue_with_access(Offset::new(5), branch, &row()));
+            feed("queue", Meal::LARGE, &[newest, older].concat(), |bytes| {
+                let value = QueueValue::decode(bytes).ok();
+                check_front(bytes, value.as_ref());
+                let QueueValue { first, branch, row, holds_access } = value?;
+                let written = match (holds_access, bytes.first()) {
+                    (false, _) => encode_queue(first, branch, &row),
+                    // The first branch may stand in either of the older versions.
+                    (true, Some(&WITH_ACCESS_BRANCHED)) if branch == 0 => {
+                        let whole = encode_queue_with_access(first, branch, &row);
+                        [&[WITH_ACCESS_BRANCHED], &[0; 8][..], &whole[1..]].concat()
+                    }
+                    (true, _) => encode_queue_with_access(first, branch, &row),
+                };
+                Some(written)
+            });
+        });
+    }
+
+    #[test]
+    fn rows_of_entries_readers_and_ranks_have_one_encoding_each() {
+        alone(concat!(module_path!(), "::rows_of_entries_readers_and_ranks_have_one_encoding_each"), || {
+            let offset_alone = 9_u64.to_be_bytes().to_vec();
+            feed("born", Meal::LARGE, &[encode_born(&live()).to_vec(), offset_alone.clone()], |bytes| {
+                Some(match decode_born(live().birth, bytes).ok()? {
+                    BornRow::Whole(row) => encode_born(&row).to_vec(),
+                    BornRow::Offset(offset) => offset.value().to_be_bytes().to_vec(),
+                })
+            });
+            feed("live", Meal::LARGE, &[encode_whole_at(&live()), encode_at(&live()).to_vec()], |bytes| {
+                Some(match decode_at(live().offset, bytes).ok()? {
+                    AtRow::Whole(row) => encode_whole_at(&row),
+                    AtRow::Birth(birth) => birth.value().to_be_bytes().to_vec(),
+                })
+            });
+            let rank = HeadRank { term: Term::new(2), number: HeadNumber::new(3) };
+            let acknowledgements = [&b"signed"[..], b""].map(|signed| encode_acknowledgement(rank, signed));
+            feed("acknowledgement", Meal::LARGE, &acknowledgements, |bytes| {
+                let (rank, signed) = decode_acknowledgement(bytes).ok()?;
+                Some(encode_acknowledgement(rank, &signed))
+            });
+            feed("rank", Meal::LARGE, &[encode_rank(rank)], |bytes| Some(encode_rank(decode_rank(bytes).ok()?)));
+        });
     }
 }
