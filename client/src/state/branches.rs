@@ -193,6 +193,19 @@ impl OwnStep<'_> {
     }
 }
 
+/// Notes of format 4 named no doubtful records.
+pub(super) fn lengthen_notes(transaction: &WriteTransaction) -> Result<(), StateError> {
+    let mut table = transaction.open_table(tables::MERGES)?;
+    let notes: Vec<(u64, Vec<u8>)> =
+        table.iter()?.map(|row| row.map(|(key, note)| (key.value(), note.value().to_vec()))).collect::<Result<_, _>>()?;
+    let mut none = Encoder::new();
+    none.u64(0);
+    none.count(0);
+    let none = none.finish();
+    notes.into_iter().try_for_each(|(key, note)| table.insert(key, [note, none.clone()].concat().as_slice()).map(drop))?;
+    Ok(())
+}
+
 /// The hash in a row of heads.
 pub(super) fn head_hash(row: &[u8]) -> Result<HeadHash, StateError> {
     match row.try_into() {
@@ -255,12 +268,9 @@ pub(super) fn decode_merge(bytes: &[u8]) -> Result<MergeRow, StateError> {
         removed: read_readers(&mut input)?,
         unknown: read_readers(&mut input)?,
     };
-    // Notes of format 4 end here.
-    if !input.rest().is_empty() {
-        row.doubtful = input.u64("doubtful")?;
-        let count = input.count(DOUBTFUL_MAX, "paths")?;
-        row.doubtful_paths = (0..count).map(|_| rows::path(input.text(PATH_BYTES_MAX, "path")?)).collect::<Result<_, _>>()?;
-    }
+    row.doubtful = input.u64("doubtful")?;
+    let count = input.count(DOUBTFUL_MAX, "paths")?;
+    row.doubtful_paths = (0..count).map(|_| rows::path(input.text(PATH_BYTES_MAX, "path")?)).collect::<Result<_, _>>()?;
     input.finish()?;
     Ok(row)
 }

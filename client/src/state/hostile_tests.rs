@@ -21,7 +21,7 @@ fn rank(term: u64, number: u64) -> HeadRank {
 }
 
 fn cursor(number: u64) -> Cursor {
-    Cursor { rank: rank(2, number), offset: Offset::new(9), head: HeadHash::new([4; 32]), ..Cursor::start(&QueueId::new([1; 32])) }
+    Cursor { rank: rank(2, number), offset: Offset::new(9), head: HeadHash::new([4; 32]) }
 }
 
 fn mutation(inline: Option<&'static [u8]>) -> Mutation {
@@ -150,6 +150,8 @@ fn notes_of_merges_have_one_encoding_each() {
             published: 7,
             rescued: 8,
             deleted: 9,
+            doubtful: 10,
+            doubtful_paths: vec!["/a".parse().expect("a path"), "/b".parse().expect("a path")],
             removed: vec![MergedReader { name: "caf\u{e9}".into(), did: "did:key:z".into() }],
             unknown: Vec::new(),
         };

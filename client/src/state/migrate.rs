@@ -28,6 +28,7 @@ pub(super) fn migrate(database: &Database, found: u32) -> Result<(), StateError>
     if found <= 3 {
         join(&transaction, found)?;
     }
+    branches::lengthen_notes(&transaction)?;
     Ok(transaction.commit()?)
 }
 
@@ -215,8 +216,12 @@ mod tests {
         let (bare, value) = (bare(), value().encode());
         for found in 1..=3 {
             let kept = |bytes: &[u8], taken: bool| taken.then(|| bytes.to_vec());
-            feed("bare record", Meal::SMALL, &[bare.clone()], |bytes| kept(bytes, joined(&state, found, bytes, &value, &writer)));
-            feed("value alone", Meal::SMALL, &[value.clone()], |bytes| kept(bytes, joined(&state, found, &bare, bytes, &writer)));
+            feed("bare record", Meal::SMALL, std::slice::from_ref(&bare), |bytes| {
+                kept(bytes, joined(&state, found, bytes, &value, &writer))
+            });
+            feed("value alone", Meal::SMALL, std::slice::from_ref(&value), |bytes| {
+                kept(bytes, joined(&state, found, &bare, bytes, &writer))
+            });
         }
         // Whole rows of writers are a form of the fuzz bodies; here the ends, which name versions and readers.
         for length in (0..8).chain(writer.len() - 64..writer.len()) {

@@ -196,12 +196,9 @@ mod tests {
         alone(concat!(module_path!(), "::a_key_of_any_bytes_is_read_as_it_is_made_or_not_at_all"), || {
             let queue = |key: &[u8]| key.first_chunk().copied().map(QueueId::new);
             let owner = QueueId::new([7; 32]);
-            let keys = [numbered(&owner, 9).to_vec(), named(&owner, &[4; 32]).to_vec(), access_state(&owner).to_vec()];
+            let keys = [numbered(&owner, 9).to_vec(), named(&owner, &[4; 32]).to_vec()];
             feed("offset in a key", Meal::LARGE, &keys[..1], |key| Some(numbered(&queue(key)?, offset_of(key)?.value()).to_vec()));
-            feed("name in a key", Meal::LARGE, &keys[1..2], |key| Some(named(&queue(key)?, &name_of(key)?).to_vec()));
-            feed("key of an access state", Meal::LARGE, &keys[2..], |key| {
-                is_access_state(key).then(|| queue(key).map(|queue| access_state(&queue).to_vec()))?
-            });
+            feed("name in a key", Meal::LARGE, &keys[1..], |key| Some(named(&queue(key)?, &name_of(key)?).to_vec()));
         });
     }
 }

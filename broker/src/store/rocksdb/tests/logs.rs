@@ -4,7 +4,7 @@ use tidings_hostile::{Dice, Meal, alone, feed, mutated};
 
 use super::super::log_tail::tests::{part, record};
 use super::super::log_tail::{BLOCK_BYTES, HEADER_BYTES, damaged_log};
-use super::super::torn_write::ends_torn;
+use super::super::torn_write::first_gap;
 use super::*;
 
 /// Changes that a long log is bent by.
@@ -14,7 +14,7 @@ const LONG_MUTATIONS: u64 = 48;
 fn judged(folder: &Path, logs: &[&[u8]]) -> (Option<String>, bool) {
     let paths: Vec<_> = (4..).zip(logs).map(|(number, log)| (folder.join(format!("{number:06}.log")), log)).collect();
     paths.iter().for_each(|(path, log)| std::fs::write(path, log).expect("written"));
-    let said = (damaged_log(folder).expect("read"), ends_torn(folder).expect("read"));
+    let said = (damaged_log(folder).expect("read"), first_gap(folder).expect("read").is_some_and(|gap| gap.is_torn));
     assert!(paths.iter().all(|(path, log)| std::fs::read(path).expect("read") == **log), "a log was changed");
     said
 }
