@@ -16,7 +16,6 @@ mod output;
 mod place;
 mod signal;
 mod toml_file;
-mod whole_file;
 
 use std::process::ExitCode;
 
@@ -27,6 +26,7 @@ use console::Console;
 use control::Way;
 use failure::{Exit, Failure};
 use node::Site;
+use tidings_client::whole_file;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

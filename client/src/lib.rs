@@ -43,6 +43,7 @@ pub mod publisher; // the owner's side
 pub mod state; // what survives
 mod stream; // both directions of a stream
 pub mod subscriber; // the reader's side
+pub mod whole_file; // small files, and what is no file
 
 pub use connection::{Connection, ConnectionError, Endpoint};
 pub use dial::{Dial, Network, Nowhere};

@@ -4,19 +4,26 @@ use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use tidings_client::folder;
+use tidings_client::{folder, whole_file};
 
 /// Writes a file, mode 0600; durable with its name when this returns. Beside its place first: what stands at `path` is whole.
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(".new");
+    let draft = Path::new(&draft);
+    whole_file::require_or_none(draft)?;
+    let placed = write(draft, bytes).and_then(|()| std::fs::rename(draft, path));
+    // It may be half a key, on a disk that is full.
+    placed.inspect_err(|_| drop(std::fs::remove_file(draft)))?;
+    path.parent().map_or(Ok(()), folder::sync)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&draft)?;
+    let mut file = options.open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&draft, path)?;
-    path.parent().map_or(Ok(()), folder::sync)
+    file.sync_all()
 }

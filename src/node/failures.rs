@@ -18,7 +18,11 @@ pub(crate) fn failed_state(error: &StateError) -> Failure {
         StateError::Full(_) => "free some space, then repeat",
         StateError::Unsynced(_) => "check the disk; then see `tidings ls` and `tidings readers`, and repeat what is not there",
         StateError::Failed => "check the free space and the disk, then repeat",
-        StateError::Damaged(_) => "put a good copy of state.redb in its place; it was left as it is",
+        StateError::Damaged(_) => {
+            "it was left as it is; put a good copy in its place, which, if it is not the newest, needs `tidings init --take-over`, or make \
+             the node anew in another folder: `tidings init --restore` with its node.key"
+        }
+        StateError::Mark(..) => "remove what is in its place, then repeat: it is made anew",
         StateError::Locked => "end the other process",
         StateError::TooNew { .. } => "use the version of Tidings that wrote it, or a newer one",
         _ => "check the free space and the rights of the folder, then repeat",
@@ -31,6 +35,7 @@ pub(crate) fn failed_state(error: &StateError) -> Failure {
 pub(crate) fn of_state(error: &StateError) -> String {
     let text = error.to_string();
     match text.strip_prefix("the state ") {
+        _ if matches!(error, StateError::Mark(..)) => text,
         Some(rest) => format!("state.redb {rest}"),
         None => format!("state.redb: {text}"),
     }
@@ -82,6 +87,7 @@ fn unfetched_failure(unfetched: &Unfetched) -> Failure {
         Unfetched::NoStorage => "ask the owner where it is; name it with `tidings follow --storage` after `tidings unfollow`",
         Unfetched::NotHere => "repeat without --offline",
         Unfetched::Altered => "tell the owner; nothing of it was used",
+        Unfetched::Damaged(_) => "repeat without --offline: it is fetched again; nothing of it was used",
         Unfetched::TooNew => "use a newer version of Tidings",
         _ => "repeat later, or with a longer --timeout",
     };
@@ -132,5 +138,7 @@ mod tests {
             VerdictReport { verdict: Verdict::Denied, as_of: Timestamp::new(1000), detail: "Denied: no row".into(), evidence: None };
         assert_eq!(verdict_failure(&report, "ask").error, "denied: no row (as of 1970-01-01T00:00:01.000Z)");
         assert_eq!(of_state(&StateError::Locked), "state.redb is in use by another process");
+        let mark = StateError::Mark("state.mark".into(), std::io::Error::other("why"));
+        assert_eq!(of_state(&mark), "state.mark cannot be used: why", "the state is not to blame");
     }
 }

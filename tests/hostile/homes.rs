@@ -1,10 +1,11 @@
 //! Files of a home.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use super::attempt::{Attempt, attempt};
 use super::damage::{Instead, clear, everything, is_as_laid, lay, no_files, random};
-use crate::world::World;
+use crate::world::{World, json};
 
 /// A home with a file that is spoiled in every way; gives each to `check` with what the command said.
 fn spoiled(world: &World, file: &str, [cuts, flips]: [usize; 2], arguments: &[&str], check: impl Fn(&str, &Instead, &Attempt)) {
@@ -76,6 +77,66 @@ fn a_state_is_opened_as_it_was_written_or_named() {
         // What is no state at all is left as it is; one that is repaired may be written to.
         assert!(matches!(instead, Instead::Bytes(_) | Instead::Huge(_)) || is_as_laid(&path, &instead), "state.redb: {name}");
     }
+}
+
+/// A pipe in its place was waited for without end, one of 10 GB was read whole, and for a folder the state was blamed.
+#[test]
+fn a_mark_is_read_or_named() {
+    let world = with_records();
+    let path = world.path("alice/state.mark");
+    let (listed, good) = (world.ok("alice", &["ls", "--offline"]), fs::read(&path).expect("the mark is there"));
+    for (name, instead) in everything(&good, 2, 2) {
+        lay(&path, &instead);
+        let attempt = attempt(&mut world.command("alice", &["ls", "--offline"]), &name);
+        let is_file = matches!(instead, Instead::Bytes(_) | Instead::Huge(_));
+        assert_eq!((attempt.succeeded(), attempt.out.as_str()), (is_file, if is_file { listed.as_str() } else { "" }), "{name}");
+        if !is_file {
+            attempt.refused_naming("state.mark", &name);
+            assert!(is_as_laid(&path, &instead), "{name}");
+        }
+    }
+}
+
+/// A pipe in the place of a fetched value was waited for without end, whatever `--timeout` said, and of one that rotted the owner's
+/// storage was blamed.
+#[test]
+fn a_fetched_value_is_read_as_it_was_or_named_and_fetched_again() {
+    let world = World::new();
+    let _broker = world.alice_and_bob();
+    let whole = "blue ".repeat(4_000);
+    world.put("/long", &whole);
+    world.ok("bob", &["watch", "--once"]);
+    let path = only_file(&world.path("bob/fetched/objects"));
+    let good = fs::read(&path).expect("it was fetched");
+    let get =
+        |more: &[&str], what: &str| attempt(&mut world.command("bob", &[&["--timeout", "20s", "get", "alice:/long"], more].concat()), what);
+    for (name, instead) in everything(&good, 2, 1) {
+        lay(&path, &instead);
+        let offline = get(&["--offline"], &name);
+        offline.refused_naming("fetched", &name);
+        assert!(offline.failure()["action"].as_str().is_some_and(|action| action.contains("--offline")), "{name}: {}", offline.err);
+        assert!(is_as_laid(&path, &instead), "{name}: it was changed");
+        let folder = world.path("exported").to_string_lossy().into_owned();
+        let export = attempt(&mut world.command("bob", &["--timeout", "5s", "export", "alice:/", &folder, "--offline"]), &name);
+        assert!(!export.succeeded() && !world.path("exported/long").exists(), "{name}: {export:?}");
+        let online = get(&[], &name);
+        match instead {
+            Instead::Folder => online.refused_naming("fetched", &name),
+            _ => assert_eq!(
+                online.out.lines().next().map(json).map(|line| line["value"] == whole.as_str()),
+                Some(true),
+                "{name}: {online:?}"
+            ),
+        }
+    }
+}
+
+fn only_file(folder: &Path) -> PathBuf {
+    let mut path = folder.to_owned();
+    while path.is_dir() {
+        path = fs::read_dir(&path).expect("a folder").next().expect("not empty").expect("an entry").path();
+    }
+    path
 }
 
 /// Its text is for people: whatever it is, the lock is had.

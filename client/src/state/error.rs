@@ -1,7 +1,7 @@
 //! What goes wrong with the durable state.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use redb::DatabaseError;
 use tidings_core::DecodeError;
@@ -30,6 +30,9 @@ pub enum StateError {
     /// A sync failed: the change is whole in the file or not at all. Nothing more is changed until the state is opened anew.
     #[error("the state cannot be synced: {0}; the change may have been made")]
     Unsynced(#[source] io::Error),
+    /// The mark beside it, which tells whether it lies where it lay, is no file that can be read and written.
+    #[error("{} cannot be used: {}", .0.display(), .1)]
+    Mark(PathBuf, #[source] io::Error),
     /// An earlier change failed, so that this one was not begun. See [`super::State::failure`].
     #[error("the state is not used any more, because a change of it failed")]
     Failed,
@@ -58,6 +61,14 @@ impl From<StateFailure> for StateError {
 }
 
 impl StateError {
+    /// Of the mark that lies at `path`.
+    pub(super) fn of_mark(path: &Path, error: io::Error) -> Self {
+        match Self::from(error) {
+            Self::Io(error) => Self::Mark(path.to_owned(), error),
+            full => full,
+        }
+    }
+
     pub(super) fn opening(path: &Path, error: DatabaseError) -> Self {
         match error {
             DatabaseError::DatabaseAlreadyOpen => Self::Locked,

@@ -3,13 +3,14 @@
 //! Beside the state lies a small file. What the file system says of it, and which machine it is on, is kept in the state. A copy of
 //! both has another file; a state that is put back over a newer one does not know what the file became meanwhile.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::path::Path;
 
 use tidings_core::Encoder;
 
 use super::{State, StateError, tables};
+use crate::whole_file;
 
 /// What the state remembers of the file.
 const MARK: &str = "mark";
@@ -17,6 +18,8 @@ const MARK: &str = "mark";
 const MARK_BYTES: u64 = 16;
 /// Tells machines apart whose file systems number alike.
 const MACHINE: &str = "/etc/machine-id";
+/// More than the name of any machine.
+const MACHINE_BYTES_MAX: u64 = 4 * 1024;
 
 impl State {
     /// Whether this was copied, put back from a copy, or moved to another machine since [`State::renew_mark`]. A state that never
@@ -34,25 +37,28 @@ impl State {
     /// state counts as moved, which costs a new term and nothing else.
     pub(crate) fn renew_mark(&self) -> Result<(), StateError> {
         let Some(path) = &self.mark else { return Ok(()) };
-        // Whatever lies there is not written through: a link may lead elsewhere, a pipe waits for a reader.
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(path)?;
-        file.write_all(&getrandom_bytes()?)?;
-        file.sync_all()?;
-        drop(file);
+        let random = getrandom_bytes()?;
+        write(path, &random).map_err(|error| StateError::of_mark(path, error))?;
         let seen = look(path)?.ok_or_else(|| io::Error::other("the mark is gone"))?;
         self.write(|transaction| {
             transaction.open_table(tables::SETTINGS)?.insert(MARK, seen.as_slice())?;
             Ok(())
         })
     }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // What was not made here is not written through: a link may lead elsewhere, a pipe waits for a reader.
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        fs::remove_file(path)?;
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 fn getrandom_bytes() -> Result<[u8; MARK_BYTES as usize], io::Error> {
@@ -65,17 +71,15 @@ fn getrandom_bytes() -> Result<[u8; MARK_BYTES as usize], io::Error> {
 fn look(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        found => found?,
+        found => found.map_err(|error| StateError::of_mark(path, error))?,
     };
     if !found.is_file() || found.len() != MARK_BYTES {
         return Ok(None);
     }
     let mut out = Encoder::new();
-    out.bytes(fs::read(MACHINE).unwrap_or_default().trim_ascii());
+    out.bytes(whole_file::read(Path::new(MACHINE), MACHINE_BYTES_MAX).unwrap_or_default().trim_ascii());
     // Whoever puts a state back may put the file back too: what it holds then is of an older time.
-    let mut held = Vec::new();
-    File::open(path)?.take(MARK_BYTES).read_to_end(&mut held)?;
-    out.bytes(&held);
+    out.bytes(&whole_file::read(path, MARK_BYTES).map_err(|error| StateError::of_mark(path, error))?);
     place(&found, &mut out);
     Ok(Some(out.finish()))
 }
@@ -123,6 +127,20 @@ mod tests {
         let home = marked();
         assert!(!is_moved(home.path()));
         assert!(!is_moved(home.path()));
+    }
+
+    /// What was no file was once waited for, or read whole, or blamed on the state.
+    #[test]
+    fn what_is_no_mark_is_named_and_a_longer_one_is_another() {
+        let home = marked();
+        let mark = home.path().join("state.mark");
+        File::options().write(true).open(&mark).and_then(|file| file.set_len(1 << 40)).expect("a sparse file");
+        assert!(is_moved(home.path()));
+        fs::remove_file(&mark).and_then(|()| fs::create_dir(&mark)).expect("a folder");
+        for failed in [opened(home.path()).is_moved().map(drop), opened(home.path()).renew_mark()] {
+            let error = failed.expect_err("it is a folder");
+            assert!(matches!(&error, StateError::Mark(path, _) if *path == mark), "{error}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tidings_core::reader::Evidence;
 use tidings_proto::Timestamp;
 
 use crate::folder::{self, Access};
+use crate::whole_file;
 
 /// Writes evidence as a file of the folder `place` and syncs both. The name says verdict, queue and time.
 pub(super) fn keep(place: &Path, evidence: &Evidence, now: Timestamp) -> std::io::Result<PathBuf> {
@@ -20,6 +21,7 @@ pub(super) fn keep(place: &Path, evidence: &Evidence, now: Timestamp) -> std::io
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    whole_file::require_or_none(&draft)?;
     let mut file = options.open(&draft)?;
     file.write_all(&evidence.encode())?;
     file.sync_all()?;

@@ -94,7 +94,9 @@ impl Depot {
             Err(CacheError::Object(error)) => {
                 tracing::warn!(%error, "a fetched object has rotted or is of another reference; it is fetched again");
                 let _moving = self.limits.moving();
-                self.cache.remove(&reference.id)?;
+                // What is in the way is a person's: a folder is not removed.
+                let stays = |error| Shortfall::Failed(format!("{} is in the way: {error}", path.display()));
+                self.cache.remove(&reference.id).map_err(stays)?;
                 Ok(false)
             }
             Err(CacheError::Io(error)) => Err(error.into()),

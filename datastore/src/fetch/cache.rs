@@ -1,6 +1,6 @@
 //! Fetched objects as files: sealed bytes as they came, so that a file here verifies like the object in storage.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,6 +9,8 @@ use tidings_client::folder::{self, Access};
 use tidings_core::sealed_object::{SEGMENT_BYTES, object_name};
 use tidings_core::{ObjectError, ObjectOpener, ObjectReference};
 use tidings_proto::QueueId;
+
+use crate::object::open_sealed;
 
 /// The folder of fetched objects, as one follow uses it. What has its final name here was verified before it got it.
 #[derive(Debug)]
@@ -88,11 +90,7 @@ pub(crate) fn drafts(root: &Path, queue: &QueueId) -> PathBuf {
 /// Opens a sealed file to nowhere: the whole value was checked against its reference.
 pub(crate) fn check(sealed: &Path, reference: &ObjectReference) -> Result<(), CacheError> {
     let mut opener = ObjectOpener::new(reference)?;
-    // A pipe in its place would be waited for without end.
-    if !fs::metadata(sealed)?.is_file() {
-        return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
-    }
-    let mut file = File::open(sealed)?;
+    let mut file = open_sealed(sealed)?.ok_or(ObjectError::Altered)?;
     let (mut piece, mut value) = (vec![0; SEGMENT_BYTES], Vec::with_capacity(2 * SEGMENT_BYTES));
     loop {
         let count = file.read(&mut piece)?;

@@ -1,6 +1,7 @@
 //! What goes wrong at the reader's side of a datastore.
 
 use std::io;
+use std::path::PathBuf;
 
 use tidings_client::{FollowError, StateError};
 
@@ -37,9 +38,12 @@ pub enum Unfetched {
     /// The storage does not have it: perhaps not yet.
     #[error("the storage does not have the value")]
     Missing,
-    /// The storage, or the folder of fetched values, has something else. Nothing of it was used.
+    /// The storage has something else. Nothing of it was used.
     #[error("what the storage has is not what the owner signed")]
     Altered,
+    /// The folder of fetched values has something else, and nothing was tried. Nothing of it was used.
+    #[error("{} in the home is damaged: it is not what was fetched", .0.display())]
+    Damaged(PathBuf),
     /// The value needs a newer version of this program. [P-20]
     #[error("the value needs a newer version of this program")]
     TooNew,

@@ -18,7 +18,7 @@ use crate::own::Value;
 /// running follower and reaches for nothing.
 ///
 /// # Errors
-/// `Unfetched`: the value is in storage and was not fetched (`NotHere`), or its file here has rotted (`Altered`).
+/// `Unfetched`: the value is in storage and was not fetched (`NotHere`), or its file here has rotted (`Damaged`).
 pub async fn value_at(state: &State, queue: &QueueId, cache: &Path, path: &RecordPath) -> Result<Option<Value>, FollowerError> {
     let (state, of, at) = (state.clone(), *queue, path.clone());
     let found = tokio::task::spawn_blocking(move || Whereabouts::find(&state, &of, &at)).await;
@@ -29,12 +29,13 @@ pub async fn value_at(state: &State, queue: &QueueId, cache: &Path, path: &Recor
     };
     let spool = drafts(cache, queue);
     fs::create_dir_all(&spool)?;
-    match open_value(&path_in(cache, &object.id), &object, &spool).await {
+    let file = path_in(cache, &object.id);
+    match open_value(&file, &object, &spool).await {
         Ok(file) => Ok(Some(Value::File(file))),
         Err(FetchError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => Err(Unfetched::NotHere.into()),
         Err(FetchError::Io(error)) => Err(error.into()),
         // Nothing that does not open gets its name here, so one that says it is of a newer version has rotted too.
-        Err(_) => Err(Unfetched::Altered.into()),
+        Err(_) => Err(Unfetched::Damaged(file).into()),
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) use fetch::is_whole;
 pub use fetch::{FetchError, fetch};
 pub use source::{PrepareError, Source};
 pub(crate) use source::{Prepared, Sealed, prepare};
+pub(crate) use value::open_sealed;
 pub use value::{VerifiedFile, open_value};
 
 use crate::storage::Name;

@@ -1,10 +1,11 @@
 //! From a sealed file to the value.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::Path;
 
 use bytes::Bytes;
+use tidings_client::whole_file;
 use tidings_core::{ObjectError, ObjectOpener, ObjectReference};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use zeroize::Zeroizing;
@@ -50,8 +51,8 @@ impl VerifiedFile {
 /// a folder for the temporary file.
 ///
 /// # Errors
-/// `Altered`: the file is not what the owner sealed. `Malformed`: it is, but does not fit the reference. `Io`: also if there is no
-/// such file.
+/// `Altered`: the file is not what the owner sealed, or no file at all. `Malformed`: it is, but does not fit the reference. `Io`: also
+/// if there is no such file.
 pub async fn open_value(sealed: &Path, reference: &ObjectReference, spool: &Path) -> Result<VerifiedFile, FetchError> {
     let (sealed, reference, spool) = (sealed.to_owned(), reference.clone(), spool.to_owned());
     let opened = tokio::task::spawn_blocking(move || open(&sealed, &reference, &spool)).await;
@@ -59,7 +60,7 @@ pub async fn open_value(sealed: &Path, reference: &ObjectReference, spool: &Path
 }
 
 fn open(sealed: &Path, reference: &ObjectReference, spool: &Path) -> Result<VerifiedFile, FetchError> {
-    let mut sealed = File::open(sealed)?;
+    let mut sealed = open_sealed(sealed)?.ok_or(FetchError::Altered)?;
     let mut opener = ObjectOpener::new(reference).map_err(fetch_error)?;
     let (draft, mut file) = Draft::create(spool)?;
     // From here on nobody else can open it, and no crash leaves the value behind.
@@ -79,6 +80,16 @@ fn open(sealed: &Path, reference: &ObjectReference, spool: &Path) -> Result<Veri
     opener.finish().map_err(fetch_error)?;
     file.rewind()?;
     Ok(VerifiedFile { file, size: reference.size })
+}
+
+/// Opens a file of sealed bytes; `None` for what is there and is no file. A pipe would be waited for without end.
+pub(crate) fn open_sealed(path: &Path) -> io::Result<Option<File>> {
+    match whole_file::open(path) {
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(None),
+        // A link that leads to itself.
+        Err(error) if error.kind() != ErrorKind::NotFound && path.is_symlink() => Ok(None),
+        opened => opened.map(Some),
+    }
 }
 
 fn fetch_error(error: ObjectError) -> FetchError {

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use tidings_client::folder::{self, Access};
+use tidings_client::whole_file;
 use tokio::io::AsyncReadExt;
 
 use super::{Capabilities, Content, Driver, Name, Pending, Reading, StorageError};
@@ -82,12 +83,20 @@ impl Inner {
     fn exchange(&self, name: &Name, seen: Option<&[u8]>, content: Bytes) -> io::Result<bool> {
         let path = self.path(name);
         self.make_folder(path.parent().expect("a name is below the root"))?;
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(path.with_extension(LOCK))?;
+        let beside = path.with_extension(LOCK);
+        whole_file::require_or_none(&beside).map_err(|error| named(&beside, &error))?;
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(beside)?;
         match lock.lock() {
             Err(error) if error.kind() != io::ErrorKind::Unsupported => return Err(error),
             _ => {}
         }
-        let found = content_up_to(&path, seen.map_or(0, <[u8]>::len).max(content.len()) + 1)?;
+        let longest = seen.map_or(0, <[u8]>::len).max(content.len());
+        let found = match whole_file::read(&path, longest as u64) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // One that is longer is neither of the two.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(false),
+            found => Some(found.map_err(|error| named(&path, &error))?),
+        };
         let fits = found.as_deref() == seen || found.as_deref() == Some(&content);
         if fits {
             self.write(name, &Content::Bytes(content), Keep::New)?;
@@ -224,21 +233,6 @@ async fn piece((mut file, limit): Rest) -> Result<Option<(Bytes, Rest)>, Storage
     Ok((read > 0).then(|| (piece.freeze(), (file, left))))
 }
 
-/// The first `limit` bytes of an object; `None` without one.
-fn content_up_to(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
-    // Before it is opened: a pipe would be waited for without end.
-    let found = match path.metadata() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        found => found?,
-    };
-    if !found.is_file() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "what is there is no file"));
-    }
-    let mut content = Vec::new();
-    File::open(path)?.take(limit as u64).read_to_end(&mut content)?;
-    Ok(Some(content))
-}
-
 fn length(content: &Content) -> io::Result<u64> {
     match content {
         Content::Bytes(bytes) => Ok(bytes.len() as u64),
@@ -251,6 +245,7 @@ fn draft_of(path: &Path) -> PathBuf {
 }
 
 fn write_draft(draft: &Path, content: &Content) -> io::Result<()> {
+    whole_file::require_or_none(draft).map_err(|error| named(draft, &error))?;
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(draft)?;
     match content {
         Content::Bytes(bytes) => file.write_all(bytes)?,
@@ -259,11 +254,18 @@ fn write_draft(draft: &Path, content: &Content) -> io::Result<()> {
     file.sync_all()
 }
 
+/// The same error with the name of the file.
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
 fn storage_error(error: &io::Error) -> StorageError {
-    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    use io::ErrorKind::{
+        InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+    };
     match error.kind() {
         NotFound => StorageError::Missing,
-        PermissionDenied | ReadOnlyFilesystem | StorageFull | QuotaExceeded | NotADirectory | IsADirectory => {
+        PermissionDenied | ReadOnlyFilesystem | StorageFull | QuotaExceeded | NotADirectory | IsADirectory | InvalidInput => {
             StorageError::Refused(error.to_string())
         }
         _ => StorageError::Unavailable(error.to_string()),

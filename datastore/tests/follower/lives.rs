@@ -104,7 +104,7 @@ fn values_are_read_while_nothing_runs_if_they_were_fetched() {
     life.close();
     assert_eq!(offline(&world).expect("here"), Some(large(1)));
     std::fs::write(world.file(&name), b"rotten").expect("written");
-    assert!(matches!(offline(&world), Err(FollowerError::Unfetched(Unfetched::Altered))));
+    assert!(matches!(offline(&world), Err(FollowerError::Unfetched(Unfetched::Damaged(file))) if file == world.file(&name)));
     std::fs::remove_file(world.file(&name)).expect("removed");
     assert!(matches!(offline(&world), Err(FollowerError::Unfetched(Unfetched::NotHere))));
 }

@@ -50,6 +50,29 @@ async fn a_folder_is_a_storage() {
     check(Arc::new(FileStorage::new(folder.path().join("not/there/yet")))).await;
 }
 
+/// A pipe in the place of an object that is exchanged, or of the file that is locked beside it, was waited for without end; what is
+/// longer than both contents was read whole.
+#[cfg(unix)]
+#[tokio::test]
+async fn what_is_no_file_or_too_long_is_not_exchanged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (storage, head) = (FileStorage::new(folder.path()), name("head"));
+    let exchange = async || tokio::time::timeout(Duration::from_secs(10), storage.exchange(&head, Some("one".into()), "two".into())).await;
+    for file in ["head", "head.lock"] {
+        let path = folder.path().join(file);
+        // The file that is locked stays.
+        let _ = std::fs::remove_file(&path);
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+        let exchanged = exchange().await;
+        // Whoever waits for it is let go: without the rule this test is to fail and not to hang.
+        drop(std::fs::File::options().read(true).write(true).open(&path));
+        std::fs::remove_file(&path).expect("it is ours");
+        assert!(matches!(&exchanged, Ok(Err(StorageError::Refused(why))) if why.contains(file)), "{file}: {exchanged:?}");
+    }
+    std::fs::File::create(folder.path().join("head")).and_then(|file| file.set_len(1 << 42)).expect("a sparse file");
+    assert!(matches!(exchange().await, Ok(Ok(false))));
+}
+
 #[tokio::test]
 async fn a_folder_by_address_is_a_storage() {
     let folder = tempfile::tempdir().expect("a folder");
