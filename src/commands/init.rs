@@ -58,11 +58,18 @@ pub(crate) async fn run(globals: Globals, args: InitArgs) -> Result<(), Failure>
     let brokers = args.broker.iter().map(BrokerAddress::to_string).collect();
     let config = Config { brokers, storage: args.storage, ..Config::default() };
     if let Some(key) = &args.restore {
+        if config.brokers.is_empty() && config.storage.is_empty() && !folder.join("storage").exists() {
+            let error = "no place was named from which this node can be read back";
+            return Err(Failure::usage(error, "name where it published to, with --broker or --storage"));
+        }
         return restore::restore(globals, config, key).await;
     }
     let prompt = if args.passphrase { Passphrase::Ask } else { Passphrase::FromFile };
     let home = Home::create(&folder, config, prompt, globals.timeout)?;
-    node::create_state(&home)?;
+    if let Err(failure) = node::create_state(&home) {
+        home.unmake();
+        return Err(failure);
+    }
     let identity = Identity::of(&home.key);
     globals.form().line(&identity, || identity.words())
 }

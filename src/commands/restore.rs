@@ -122,16 +122,16 @@ fn missing(compared: &Compared) -> Vec<String> {
     brokers.chain(compared.archive_missing.then(|| "the storage".to_owned())).collect()
 }
 
-/// Nothing that answered has anything of this key.
+/// Nothing that answered has anything of this key. A home was made that waits for it; the node is not back.
 fn nothing(compared: &Compared) -> Failure {
     let unasked = missing(compared);
     if unasked.is_empty() {
         let action = "check the key and the addresses, then repeat: the new home waits for that; for a node that never published anything, run `tidings init` in another folder";
-        return Failure::new("nothing of this key is at its brokers or storages", action).effect(Effect::Done);
+        return Failure::new("nothing of this key is at its brokers or storages", action);
     }
     let error = format!("nothing was found in time; not reached: {}", unasked.join(", "));
-    let action = "repeat the same command, or run `tidings up` here: it goes on as soon as one of them answers";
-    Failure::new(error, action).effect(Effect::Done).exit(Exit::Unreachable)
+    let action = "repeat the same command, or run `tidings up` here: the new home waits, and goes on as soon as one of them answers";
+    Failure::new(error, action).exit(Exit::Unreachable)
 }
 
 /// Says that this writer goes on, and merges what others signed.

@@ -56,6 +56,8 @@ struct Own {
     losses: Vec<Lost>,
     /// Random name of this incarnation of the writer, in hex.
     writer: String,
+    /// It is still to be read back from its brokers and storages.
+    restoring: bool,
     conflict: Option<Conflicting>,
     /// Values that wait for a person.
     rescued: u64,
@@ -162,7 +164,9 @@ fn look(node: &Node, shows: Option<HeadRank>, offline: bool) -> Result<Status, F
         shows: shows.map(Head::from),
         error: node.shelf.status().map(|status| status.error).unwrap_or_default(),
     };
-    let own = Own { staged: node.datastore.staged_count().map_err(datastore_failure)?, storage, ..Own::from(&status) };
+    // Also where the mark outlived what it stands for.
+    let restoring = node.home.is_restoring() && status.head.number.value() == 0;
+    let own = Own { staged: node.datastore.staged_count().map_err(datastore_failure)?, storage, restoring, ..Own::from(&status) };
     Ok(Status { identity: Identity::short(&node.home.key), own, brokers, follows })
 }
 
@@ -205,6 +209,7 @@ impl From<&OwnStatus> for Own {
             storage: Storage { addresses: Vec::new(), shows: None, behind: None, error: String::new() },
             losses: status.losses.iter().map(Lost::from).collect(),
             writer: HEXLOWER.encode(&status.writer.0),
+            restoring: false,
             conflict: status.conflict.as_ref().map(Conflicting::from),
             rescued: status.rescued,
             merged: status.merged.iter().map(Merged::from).collect(),
@@ -262,6 +267,7 @@ impl Status {
 impl Own {
     fn words(&self) -> String {
         let waits = match (self.unsigned, self.unreceipted) {
+            (0, 0) if self.restoring => "NOT RESTORED yet: repeat `tidings init --restore`, or run `tidings up` until it is".to_owned(),
             (0, 0) => "everything is published".to_owned(),
             (unsigned, unreceipted) => format!("{unsigned} changes and {unreceipted} signed publishes wait for a broker"),
         };

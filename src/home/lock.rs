@@ -1,7 +1,7 @@
 //! One process owns a home at a time.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -67,7 +67,11 @@ fn name_owner(file: &mut File) -> std::io::Result<()> {
 }
 
 fn unusable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(format!("{} cannot be locked: {error}", path.display()), "check the rights of the folder")
+    let action = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space, then repeat",
+        _ => "check the rights of the folder",
+    };
+    Failure::new(format!("{} cannot be locked: {error}", path.display()), action)
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ use crate::failure::Failure;
 
 /// Its settings.
 const SETTINGS: &str = "config.toml";
+/// What its client knows.
+const STATE: &str = "state.redb";
 /// Stands in a home whose state is still to be rebuilt.
 const RESTORING: &str = "restoring";
 
@@ -55,16 +57,20 @@ impl Home {
     /// Makes a home with a new key.
     ///
     /// # Errors
-    /// There is one already, or the folder cannot be written. No key that was there is ever replaced.
+    /// There is one already, or the folder cannot be written: what was made is gone again. No key that was there is ever replaced.
     pub(crate) fn create(folder: &Path, config: Config, prompt: Passphrase, patience: Duration) -> Result<Self, Failure> {
         let (lock, settings) = prepare(folder, &config, patience)?;
         vacant(folder)?;
         unclaimed(&settings, &config)?;
-        file::write_new(&settings, config.text().as_bytes()).map_err(|error| unwritable(&settings, &error))?;
-        // Without a key they would stand in the way of other ones: two passphrases that differ are no reason for that.
-        let key = key::create(&key_path(folder), prompt).inspect_err(|_| drop(std::fs::remove_file(&settings)));
-        let key = Arc::new(key?);
-        Ok(Self { folder: folder.to_owned(), key, config, _lock: lock })
+        let made = file::write_new(&settings, config.text().as_bytes()).map_err(|error| unwritable(&settings, &error));
+        let key = made.and_then(|()| key::create(&key_path(folder), prompt)).inspect_err(|_| unmake(folder))?;
+        Ok(Self { folder: folder.to_owned(), key: Arc::new(key), config, _lock: lock })
+    }
+
+    /// Takes back a home that [`Home::create`] made a moment ago, and that was not used: where it is not whole it would be in the way
+    /// of another one.
+    pub(crate) fn unmake(self) {
+        unmake(&self.folder);
     }
 
     /// Makes a home with the key in a file. It is marked as one that is to be rebuilt, until [`Home::restored`]. One that is marked
@@ -76,7 +82,12 @@ impl Home {
         let (lock, settings) = prepare(folder, &config, patience)?;
         let mark = folder.join(RESTORING);
         let (found, there) = (key::read(key)?, key_path(folder));
-        let goes_on = mark.exists() && there.exists() && key::read(&there)?.verifying_key() == found.verifying_key();
+        let is_there = there.exists() && key::read(&there)?.verifying_key() == found.verifying_key();
+        let goes_on = mark.exists() && is_there;
+        if is_there && !goes_on {
+            let error = format!("{} holds this node already: {}", folder.display(), found.did());
+            return Err(Failure::new(error, "see `tidings status` there, or choose another folder with --home"));
+        }
         if !goes_on {
             vacant(folder)?;
         }
@@ -147,7 +158,7 @@ impl Home {
 
     /// Where the client keeps its state.
     pub(crate) fn state(&self) -> PathBuf {
-        self.folder.join("state.redb")
+        self.folder.join(STATE)
     }
 
     /// Its own storages.
@@ -220,13 +231,25 @@ fn prepare(folder: &Path, config: &Config, patience: Duration) -> Result<(Lock, 
 fn vacant(folder: &Path) -> Result<(), Failure> {
     if is_home(folder) {
         let error = format!("{} already holds a node", folder.display());
-        return Err(Failure::new(error, "choose another folder with --home, or edit its config.toml"));
+        let action = match folder.join(STATE).symlink_metadata() {
+            Ok(_) => "choose another folder with --home, or edit its config.toml",
+            Err(_) => "its state.redb is missing: put it back from a backup; if the node was never used, remove its folder and repeat",
+        };
+        return Err(Failure::new(error, action));
     }
-    if folder.join("state.redb").exists() {
+    if folder.join(STATE).symlink_metadata().is_ok() {
         let error = format!("{} holds the state of a node whose key is missing", folder.display());
         return Err(Failure::new(error, "put its node.key back from a backup, or choose another folder with --home"));
     }
     Ok(())
+}
+
+/// Removes what a home is made of, the key last: without a state it keeps others from making one here.
+fn unmake(folder: &Path) {
+    for path in [folder.join(STATE), folder.join(SETTINGS), key_path(folder)] {
+        let _ = std::fs::remove_file(path);
+    }
+    let _ = tidings_client::folder::sync(folder);
 }
 
 /// Nobody wrote other settings into a folder in which no node is: they may be all that is left of one, or a mistake in the folder's name.

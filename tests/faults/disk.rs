@@ -37,6 +37,14 @@ impl Disk {
         }
     }
 
+    /// Takes all space but so many bytes.
+    pub(crate) fn fill_but(&self, bytes: u64) {
+        self.fill();
+        let ballast = File::options().write(true).open(self.at.join(BALLAST)).expect("it is there");
+        let length = ballast.metadata().expect("it is there").len();
+        ballast.set_len(length.saturating_sub(bytes)).expect("it is ours");
+    }
+
     /// Gives the space back.
     pub(crate) fn free(&self) {
         fs::remove_file(self.at.join(BALLAST)).expect("it was filled");

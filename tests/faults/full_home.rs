@@ -72,6 +72,31 @@ fn an_owner_whose_disk_is_full_is_told_by_each_command_and_loses_nothing() {
     assert_eq!(paths(listed.iter()), expected);
 }
 
+/// `init` once left a key without a state where the disk was nearly full: nothing worked there, and no other node could be made.
+#[test]
+fn a_node_that_could_not_be_made_leaves_nothing_behind() {
+    let world = World::new();
+    let Some(disk) = Disk::mount(&world.path("alice"), HOME_MIB) else { return };
+    let mut failed = 0;
+    for pages in 0..64 {
+        disk.fill_but(pages * 4096);
+        let done = world.run("alice", &["init"]);
+        disk.free();
+        if done.code == 0 {
+            break;
+        }
+        failed += 1;
+        assert_eq!(done.exit_and_effect(), (1, "none".to_owned()), "{pages}: {}", done.err);
+        let action = done.failure()["action"].to_string();
+        assert!(action.contains("space"), "{pages}: {action}");
+        let left = std::fs::read_dir(world.path("alice")).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+        assert!(left.into_iter().all(|name| name == "lock"), "{pages}: {done:?}");
+    }
+    assert!(failed > 1, "the disk was never full");
+    world.run("alice", &["init"]);
+    world.ok("alice", &["put", "--no-wait", "/a", &world.file("small", "1")]);
+}
+
 /// Begins a command of a node whose log is in a file.
 fn logged(world: &World, node: &str, arguments: &[&str]) -> Running {
     let log = File::options().create(true).append(true).open(world.path("log")).expect("a log");

@@ -176,17 +176,23 @@ fn what_cannot_be_restored_is_said_and_nothing_is_replaced() {
     key(&world);
     let taken = restore(&world, &["--broker", &broker.address]);
     assert_eq!(taken.exit_and_effect(), (1, "none".to_owned()), "a home that is there: {}", taken.err);
+    let did = json(&world.ok("alice", &["id"]))["did"].as_str().expect("a did").to_owned();
+    assert!(taken.error().contains(&did), "{}", taken.err);
     // A key that nobody published with.
     let other = world.path("bob/node.key").to_string_lossy().into_owned();
     let nothing = world.run("carol", &["init", "--restore", &other, "--broker", &broker.address]);
-    assert_eq!(nothing.exit_and_effect().0, 1, "{}", nothing.err);
+    assert_eq!(nothing.exit_and_effect(), (1, "none".to_owned()), "{}", nothing.err);
     // Nobody answers: the home stays, and the same command goes on when somebody does.
     lose_everything(&world);
     let place = broker.place().to_owned();
     broker.process.end_with("TERM");
+    let nowhere = restore(&world, &[]);
+    assert_eq!((nowhere.exit_and_effect().0, nowhere.error().contains("no place")), (2, true), "{}", nowhere.err);
     let silent = restore(&world, &["--broker", &broker.address, "--timeout", "2s"]);
-    assert_eq!(silent.exit_and_effect().0, 5, "{}", silent.err);
+    assert_eq!(silent.exit_and_effect(), (5, "none".to_owned()), "{}", silent.err);
+    assert_eq!(own(&world, "alice")["restoring"], true, "an empty queue is not all that there is");
     let again = world.broker(&place, &[]);
     restored(&world, &["--broker", &again.address]);
+    assert_eq!(own(&world, "alice")["restoring"], false);
     assert_eq!(mine(&world, "alice"), are(&[("/a", "1")]));
 }
