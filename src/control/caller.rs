@@ -1,6 +1,6 @@
 //! The side that gives a command away and lends its streams.
 
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::frame::{BYTES_MAX, Frame, Kind};
-use super::{VERSION, socket};
+use super::{ALIVE, VERSION, socket};
 use crate::args::Cli;
 use crate::console::Console;
 use crate::failure::{Effect, Failure};
@@ -19,6 +19,9 @@ use crate::signal::Stop;
 
 /// Longest silence of the process that runs the node before the command is taken for not accepted.
 const WELCOME: Duration = Duration::from_secs(5);
+
+/// Longest silence of it after that: three of its signs of life are late.
+const SILENCE: Duration = Duration::from_secs(3 * ALIVE.as_secs());
 
 /// A command on its way, with what the other side must know about the caller's terminal.
 #[derive(Serialize, Deserialize)]
@@ -56,22 +59,27 @@ impl Call {
     /// Lends the streams until the command has ended. Its exit code; it has reported its failure itself.
     ///
     /// # Errors
-    /// The other process ended first: `changes` says whether the command may have changed something.
+    /// The other process ended first, says nothing any more or what no node says: `changes` says whether the command may have changed something.
     pub(crate) fn carry(self, console: &Console, changes: bool, stoppable: bool) -> Result<ExitCode, Failure> {
-        let lost = |_| lost(changes);
+        let lost = |error| lost(&error, changes);
         let writer: Writer = Arc::new(Mutex::new(self.stream.try_clone().map_err(lost)?));
         if stoppable {
             pass_on_signals(Arc::clone(&writer))?;
         }
-        let mut asked = None;
+        let (mut asked, mut told) = (None, false);
         let mut reader = io::BufReader::new(self.stream);
         loop {
             let frame = Frame::read(&mut reader).map_err(lost)?.ok_or_else(|| lost(io::ErrorKind::UnexpectedEof.into()))?;
             match frame.kind {
                 Kind::Out => send(&writer, written(console.out(&frame.body))).map_err(lost)?,
-                Kind::Err => console.err(&frame.body),
+                Kind::Err => {
+                    told = true;
+                    console.err(&frame.body);
+                }
+                Kind::Alive => {}
                 Kind::Read => read(&mut asked, console, &writer),
-                Kind::Exit => return Ok(ExitCode::from(frame.body.first().copied().unwrap_or(1))),
+                // A command that fails says why.
+                Kind::Exit if frame.body == [0] || (told && frame.body.len() == 1) => return Ok(ExitCode::from(frame.body[0])),
                 _ => return Err(lost(io::ErrorKind::InvalidData.into())),
             }
         }
@@ -91,8 +99,8 @@ pub(super) fn greet(stream: &mut UnixStream, order: Vec<u8>) -> io::Result<Optio
     // Whoever refuses says so at once and reads no more: what was not taken does not matter then.
     let _ = Frame::new(Kind::Hello, VERSION).write(stream).and_then(|()| Frame::new(Kind::Command, order).write(stream));
     let answer = Frame::read(stream)?;
-    stream.set_read_timeout(None)?;
-    stream.set_write_timeout(None)?;
+    stream.set_read_timeout(Some(SILENCE))?;
+    stream.set_write_timeout(Some(SILENCE))?;
     Ok(answer)
 }
 
@@ -160,8 +168,12 @@ fn other_version(theirs: &str) -> Failure {
     Failure::new(error, "end it and begin it again with this version, or use its version here")
 }
 
-fn lost(changes: bool) -> Failure {
-    let failure = Failure::new("the process that runs this node ended before the command had", "");
+fn lost(error: &io::Error, changes: bool) -> Failure {
+    let failure = match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => Failure::new("the process that runs this node says nothing any more", ""),
+        ErrorKind::InvalidData => Failure::new("the process that runs this node says what cannot be understood", ""),
+        _ => Failure::new("the process that runs this node ended before the command had", ""),
+    };
     match changes {
         true => failure.effect(Effect::Unknown).action("look with `tidings status` or `ls` before you repeat it"),
         false => failure.action("repeat it"),

@@ -39,11 +39,13 @@ pub(super) enum Kind {
     Read = 38,
     /// Server: the command has ended; the exit code.
     Exit = 39,
+    /// Server: the command goes on.
+    Alive = 40,
 }
 
-const KINDS: [Kind; 14] = {
-    use Kind::{Command, Err, Exit, Full, Hello, Input, InputFailed, Interrupt, OtherVersion, Out, Read, Taken, Untaken, Welcome};
-    [Hello, Command, Taken, Untaken, Input, InputFailed, Interrupt, Welcome, OtherVersion, Full, Out, Err, Read, Exit]
+const KINDS: [Kind; 15] = {
+    use Kind::{Alive, Command, Err, Exit, Full, Hello, Input, InputFailed, Interrupt, OtherVersion, Out, Read, Taken, Untaken, Welcome};
+    [Hello, Command, Taken, Untaken, Input, InputFailed, Interrupt, Welcome, OtherVersion, Full, Out, Err, Read, Exit, Alive]
 };
 
 /// One frame.
@@ -74,7 +76,7 @@ impl Frame {
     /// Also for an unknown kind and for a length above the cap, before anything is allocated. [P-19]
     pub(super) fn read(from: &mut impl Read) -> io::Result<Option<Self>> {
         let mut head = [0; 5];
-        if from.read(&mut head[..1])? == 0 {
+        if begun(from, &mut head[..1])? == 0 {
             return Ok(None);
         }
         from.read_exact(&mut head[1..])?;
@@ -92,6 +94,16 @@ impl Frame {
     /// The body as text.
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// A process that was stopped and goes on finds what it waited for interrupted.
+fn begun(from: &mut impl Read, head: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match from.read(head) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
     }
 }
 

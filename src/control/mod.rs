@@ -13,8 +13,13 @@ mod session;
 mod socket;
 mod streams;
 
+use std::time::Duration;
+
 pub(crate) use approach::{Way, approach};
 pub(crate) use server::Server;
+
+/// How often whoever carries a command out says that it goes on.
+const ALIVE: Duration = Duration::from_secs(5);
 
 /// What both sides must be: a command line of another version may mean something else.
 const VERSION: &str = env!("CARGO_PKG_VERSION");

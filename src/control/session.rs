@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::VERSION;
 use super::caller::Order;
 use super::frame::{Frame, Kind};
 use super::streams::{Answers, Lent};
+use super::{ALIVE, VERSION};
 use crate::args::Cli;
 use crate::console::Console;
 use crate::failure::Failure;
@@ -58,13 +58,16 @@ fn expect(stream: &mut UnixStream, kind: Kind) -> io::Result<Frame> {
 
 fn carry_out(stream: &UnixStream, order: Order, running: Arc<Running>, stop: watch::Sender<bool>) -> io::Result<()> {
     let (lent, answers) = Lent::new(stream, order.columns)?;
+    let pulse = lent.pulse(ALIVE);
     let console = Console::of(lent);
     let mut cli = order.cli;
     cli.globals.lend(console.clone(), running, Stop::told(stop.subscribe()));
     let (gone, is_gone) = watch::channel(false);
     let from = stream.try_clone()?;
     let listening = std::thread::spawn(move || listen(from, &answers, &stop, &gone));
-    if let Some(code) = run(cli, &console, is_gone)? {
+    let ended = run(cli, &console, is_gone);
+    drop(pulse);
+    if let Some(code) = ended? {
         Frame::new(Kind::Exit, vec![code]).write(&mut &*stream)?;
     }
     // The caller ends the connection: closing first, with something of its input unread, would take the last frames back.

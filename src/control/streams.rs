@@ -2,8 +2,10 @@
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::frame::{BYTES_MAX, Frame, Kind};
 use crate::console::Streams;
@@ -20,6 +22,12 @@ pub(super) struct Lent {
 pub(super) struct Answers {
     taken: SyncSender<Result<(), String>>,
     input: SyncSender<Result<Vec<u8>, String>>,
+}
+
+/// Lets the caller know again and again that its command goes on. Ends when it is dropped, and says nothing after that.
+pub(super) struct Pulse {
+    end: Option<Sender<()>>,
+    beating: Option<JoinHandle<()>>,
 }
 
 /// Frames of several threads, one after the other.
@@ -48,6 +56,25 @@ impl Lent {
         let input = Input { asking: Arc::clone(&writer), answers, rest: Vec::new(), at: 0, ended: false };
         let lent = Self { writer, taken: Mutex::new(taken), input: Arc::new(Mutex::new(input)), columns };
         Ok((lent, Answers { taken: taken_here, input: input_here }))
+    }
+
+    /// Begins to tell the caller that its command goes on.
+    pub(super) fn pulse(&self, every: Duration) -> Pulse {
+        let (end, ended) = channel::<()>();
+        let writer = Arc::clone(&self.writer);
+        let beating = std::thread::spawn(move || {
+            while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) && send(&writer, Kind::Alive, &[]).is_ok() {}
+        });
+        Pulse { end: Some(end), beating: Some(beating) }
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(beating) = self.beating.take() {
+            let _ = beating.join();
+        }
     }
 }
 
@@ -148,6 +175,21 @@ mod tests {
         let (lent, answers, _there) = lent();
         assert!(answers.take(Frame::new(Kind::Untaken, "no space")));
         assert_eq!(lent.out(b"line").expect_err("it is not written").to_string(), "no space");
+    }
+
+    /// A caller once waited without end for a node that had welcomed it and then said nothing.
+    #[test]
+    fn a_command_that_says_nothing_is_known_to_go_on_until_it_ends() {
+        let (lent, answers, mut there) = lent();
+        let pulse = lent.pulse(Duration::from_millis(1));
+        let alive = Some(Frame::new(Kind::Alive, ""));
+        assert_eq!(Frame::read(&mut there).expect("a frame"), alive);
+        drop(pulse);
+        lent.err(b"last");
+        drop((lent, answers));
+        let rest: Vec<_> =
+            std::iter::from_fn(|| Frame::read(&mut there).expect("a frame")).filter(|frame| Some(frame) != alive.as_ref()).collect();
+        assert_eq!(rest, [Frame::new(Kind::Err, "last")]);
     }
 
     #[test]

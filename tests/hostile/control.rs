@@ -1,12 +1,14 @@
 //! Hostile bytes on the socket of a running node.
 
+use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::attempt::peak_kib;
+use super::attempt::{attempt, peak_kib};
 use super::damage::random;
-use crate::world::World;
+use crate::world::{World, json};
 
 /// What a caller may make a node hold: a command at its cap for each of the 64 callers, and what belongs to their threads.
 const GROWTH_KIB: u64 = 192 * 1024;
@@ -62,6 +64,54 @@ fn hostile_callers_of_a_running_node_cost_little_and_hold_up_nobody_for_long() {
     let grown = peak_kib(node.pid()).saturating_sub(before);
     assert!(grown < GROWTH_KIB, "{grown} KiB more");
     println!("served after {:?}, {grown} KiB more for {} callers", began.elapsed(), 12 * nonsense().len());
+}
+
+/// Begins to answer callers in the place of a node whose lock is held: it takes the command and says `bytes`, then nothing.
+fn plays_node(home: &Path, bytes: &'static [u8]) -> File {
+    let lock = File::options().read(true).write(true).open(home.join("lock")).expect("a lock");
+    lock.lock().expect("nobody has it");
+    let socket = home.join("control.sock");
+    let _ = std::fs::remove_file(&socket);
+    let listener = UnixListener::bind(socket).expect("a socket");
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for caller in listener.incoming() {
+            let mut caller = caller.expect("a caller");
+            let _ = caller.read(&mut [0; 4_096]);
+            let _ = caller.write_all(bytes);
+            open.push(caller);
+        }
+    });
+    lock
+}
+
+/// A caller once waited without end for a node that had welcomed it and said nothing more, and one that was told an exit code and no
+/// reason gave none. A command that is really carried out says nothing for as long, and is waited for.
+#[test]
+fn a_node_that_says_nothing_any_more_is_not_waited_for_without_end() {
+    let world = World::new();
+    for node in ["silent", "short", "empty", "alice"] {
+        world.ok(node, &["init"]);
+    }
+    let _node = world.up("alice");
+    let mut apply = world.begin_fed("alice", &["apply", "--no-wait"]);
+    apply.feed(r#"{"op":"put","path":"/a","value":"1"}"#);
+    apply.line();
+    let nodes: [(&str, &'static [u8], &str); 3] = [
+        ("silent", b"\x21\0\0\0\0", "says nothing any more"),
+        ("short", b"\x21\0\0\0\0\x27\0\0\0\x01\x01", "cannot be understood"),
+        ("empty", b"\x21\0\0\0\0\x27\0\0\0\0", "cannot be understood"),
+    ];
+    for (node, bytes, error) in nodes {
+        let _lock = plays_node(&world.path(node), bytes);
+        let value = world.file("value", "1");
+        let put = attempt(&mut world.command(node, &["put", "--no-wait", "/a", &value]), node);
+        let failure = put.failure();
+        assert_eq!((put.status.code(), &failure["effect"]), (Some(1), &"unknown".into()), "{node}: {failure}");
+        assert!(failure["error"].as_str().is_some_and(|told| told.contains(error)), "{node}: {failure}");
+    }
+    apply.feed(r#"{"op":"put","path":"/b","value":"1"}"#);
+    assert_eq!(json(&apply.line())["result"], "saved");
 }
 
 /// One that takes its time is waited for only so long, and then its place is free.
