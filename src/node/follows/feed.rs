@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::is_caught_up;
 use super::kept_up::Lease;
+use super::verdicts::Verdicts;
 use crate::failure::Failure;
 use crate::node::failures::follower_failure;
 
@@ -27,12 +28,9 @@ pub(crate) struct Feed {
     rewound: watch::Receiver<Option<Rewound>>,
     changed: watch::Receiver<u64>,
     told_catch_up: Option<CaughtUp>,
-    told_verdict: Option<VerdictReport>,
-    /// How many accusations of this session were told.
-    told_accusations: u64,
+    verdicts: Verdicts,
     told_progress: Option<(Offset, Offset)>,
     told_waiting: u64,
-    told_rewound: Option<Rewound>,
     lease: Lease,
 }
 
@@ -57,26 +55,10 @@ impl Feed {
     pub(super) fn new(lease: Lease, wanted: Wanted) -> Self {
         let (view, merged, progress, changed) = (lease.view(), lease.merged(), lease.progress(), lease.changed());
         // What came before this watch is no progress.
-        let (told_catch_up, told_verdict, told_progress) = (None, None, *lease.progress().borrow());
-        // An accusation of before this watch is told by the verdict, if it stands.
-        let told_accusations = lease.view().borrow().accused.as_ref().map_or(0, |(count, _)| *count);
+        let (told_catch_up, told_progress) = (None, *lease.progress().borrow());
         let told_waiting = 0;
-        let (rewound, told_rewound) = (lease.rewound(), None);
-        Self {
-            wanted,
-            view,
-            merged,
-            progress,
-            rewound,
-            changed,
-            told_catch_up,
-            told_verdict,
-            told_accusations,
-            told_progress,
-            told_waiting,
-            told_rewound,
-            lease,
-        }
+        let (rewound, verdicts) = (lease.rewound(), Verdicts::since(&lease.view().borrow()));
+        Self { wanted, view, merged, progress, rewound, changed, told_catch_up, verdicts, told_progress, told_waiting, lease }
     }
 
     /// The next news; `None` once the follow has ended. Safe to cancel. Blocks for what it takes to look.
@@ -87,8 +69,10 @@ impl Feed {
         loop {
             let looked = Instant::now();
             self.changed.mark_unchanged();
+            // Before the view: what led to a rewind is in it by then.
+            let rewound = self.rewound.borrow_and_update().clone();
             let (view, merged) = (self.view.borrow_and_update().clone(), *self.merged.borrow_and_update());
-            if let Some(news) = self.untold(&view, merged)? {
+            if let Some(news) = self.untold(&view, merged, rewound)? {
                 return Ok(Some(news));
             }
             let goes_on = tokio::select! {
@@ -141,24 +125,20 @@ impl Feed {
         self.view.borrow().verdict.clone()
     }
 
-    fn untold(&mut self, view: &View, merged: Option<CaughtUp>) -> Result<Option<News>, Failure> {
+    fn untold(&mut self, view: &View, merged: Option<CaughtUp>, rewound: Option<Rewound>) -> Result<Option<News>, Failure> {
         let progress = *self.progress.borrow_and_update();
         if let Some((staged, of)) = progress.filter(|progress| self.told_progress.replace(*progress) != Some(*progress)) {
             return Ok(Some(News::Progress(staged, of)));
         }
-        let rewound = self.rewound.borrow_and_update().clone();
-        if rewound.is_some() && rewound != self.told_rewound {
-            self.told_rewound.clone_from(&rewound);
-            return Ok(rewound.map(|rewound| News::Rewound(rewound, view.verdict.as_of)));
+        if let Some(news) = rewound.and_then(|rewound| self.verdicts.rewound(view, rewound)) {
+            return Ok(Some(news));
         }
         if let Some(changes) = self.changes()? {
             return Ok(Some(News::Changes(changes)));
         }
         // Before all else that is known: the view may be verified by now, by another route, and would show nothing of it.
-        if let Some((count, accusation)) = view.accused.as_ref().filter(|(count, _)| *count > self.told_accusations) {
-            self.told_accusations = *count;
-            self.told_verdict = Some(accusation.clone());
-            return Ok(Some(News::Verdict(accusation.clone())));
+        if let Some(accusation) = self.verdicts.accusation(view) {
+            return Ok(Some(accusation));
         }
         // The follow may have caught up before this watch began, or again since: only with all that led there.
         let is_whole = merged == view.caught_up;
@@ -169,9 +149,8 @@ impl Feed {
             return Ok(Some(News::CaughtUp(caught_up)));
         }
         let waits = !is_whole && is_caught_up(view);
-        if !waits && !is_silent(view) && self.told_verdict.as_ref() != Some(&view.verdict) {
-            self.told_verdict = Some(view.verdict.clone());
-            return Ok(Some(News::Verdict(view.verdict.clone())));
+        if let Some(verdict) = (!waits && !is_silent(view)).then(|| self.verdicts.standing(view)).flatten() {
+            return Ok(Some(verdict));
         }
         let waiting = if self.told_catch_up.is_some() { self.waiting()? } else { 0 };
         let before = std::mem::replace(&mut self.told_waiting, waiting);

@@ -3,6 +3,7 @@
 mod feed;
 mod kept_up;
 mod owner;
+mod verdicts;
 
 pub(crate) use feed::{Feed, News};
 pub(crate) use owner::{OwnerStorage, told, untold};
