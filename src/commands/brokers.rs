@@ -10,7 +10,7 @@ use tidings_proto::BrokerAddress;
 use super::status::Broker;
 use crate::args::Globals;
 use crate::failure::{Effect, Exit, Failure};
-use crate::node::{Node, Reach, state_failure};
+use crate::node::{Node, Reach, conflict_failure, state_failure};
 
 /// Time for the readers' grants and the refill of a new broker, beyond `--timeout`.
 const REFILL: Duration = Duration::from_secs(30);
@@ -126,7 +126,11 @@ async fn remove(globals: &Globals, node: &Node, address: &str, force: bool) -> R
         return Err(Failure::new(format!("{address}: no broker is called so"), "see `tidings brokers ls`"));
     };
     node.tried().await?;
-    let answers = node.publisher.status().map_err(state_failure)?.brokers.iter().any(|broker| broker.address == *gone && is_up(broker));
+    let status = node.publisher.status().map_err(state_failure)?;
+    if let Some(found) = &status.conflict {
+        return Err(conflict_failure(format!("{} stands at head {} of another writer with this key", found.broker, found.rank)));
+    }
+    let answers = status.brokers.iter().any(|broker| broker.address == *gone && is_up(broker));
     if !answers && !force {
         return Err(silent(gone));
     }

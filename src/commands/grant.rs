@@ -9,7 +9,7 @@ use super::follow::name;
 use crate::args::Globals;
 use crate::failure::{Effect, Exit, Failure};
 use crate::input;
-use crate::node::{Node, Reach, failed_state};
+use crate::node::{Node, Reach, conflict_failure, failed_state};
 
 /// Make a node a reader; prints one line, the invitation
 #[derive(Debug, Args, Serialize, Deserialize)]
@@ -95,6 +95,7 @@ fn saved() -> Failure {
 fn grant_failure(error: GrantFailure) -> Failure {
     match &error {
         GrantFailure::State(state) => failed_state(state),
+        GrantFailure::Conflict => conflict_failure(error),
         _ => Failure::new(error, "see `tidings readers` for who can read"),
     }
 }

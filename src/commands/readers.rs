@@ -4,9 +4,10 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use tidings_client::ReaderStatus;
 
+use super::branches::Conflicting;
 use crate::args::Globals;
 use crate::failure::Failure;
-use crate::node::{Node, Reach};
+use crate::node::{Node, Reach, state_failure};
 
 /// List who can read, with the acknowledged position and the lag
 #[derive(Debug, Args, Serialize, Deserialize)]
@@ -52,8 +53,11 @@ impl Listed {
 /// Asks the broker; without one, lists what it said last. The owner, who is one of its own readers, is left out.
 pub(crate) async fn run(globals: Globals, _: ReadersArgs) -> Result<(), Failure> {
     let node = Node::open(&globals, Reach::Online).await?;
-    if !node.connected().await? {
-        globals.console.tell("no broker is connected; this is what was known last");
+    let connected = node.connected().await?;
+    match node.publisher.status().map_err(state_failure)?.conflict {
+        Some(conflict) => globals.console.tell(Conflicting::from(&conflict).words()),
+        None if !connected => globals.console.tell("no broker is connected; this is what was known last"),
+        None => {}
     }
     let readers = node.publisher.readers().await.map_err(|error| Failure::new(error, "repeat"));
     let listed = readers.and_then(|readers| {

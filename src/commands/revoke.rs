@@ -6,7 +6,7 @@ use tidings_client::{ReaderStatus, RevokeFailure};
 
 use crate::args::Globals;
 use crate::failure::{Effect, Exit, Failure};
-use crate::node::{Node, Reach, failed_state};
+use crate::node::{Node, Reach, conflict_failure, failed_state};
 
 /// End a reader's access; returns when a broker has that on disk
 #[derive(Debug, Args, Serialize, Deserialize)]
@@ -73,6 +73,7 @@ fn saved() -> Failure {
 fn revoke_failure(error: RevokeFailure) -> Failure {
     match &error {
         RevokeFailure::State(state) => failed_state(state),
+        RevokeFailure::Conflict => conflict_failure(error),
         RevokeFailure::Closed => Failure::new(&error, "see `tidings readers`").effect(Effect::Unknown),
         _ => Failure::new(&error, "see `tidings readers` for who can read"),
     }

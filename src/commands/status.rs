@@ -78,7 +78,10 @@ struct Storage {
 /// A broker that had less than it had receipted.
 #[derive(Serialize)]
 struct Lost {
+    /// Key of its receipts, in hex.
     broker: String,
+    /// Where it is, if it is one of the brokers still and its address names that key.
+    address: Option<String>,
     time: String,
     receipted: Head,
     standing: Head,
@@ -182,10 +185,12 @@ impl From<HeadRank> for Head {
     }
 }
 
-impl From<&Loss> for Lost {
-    fn from(loss: &Loss) -> Self {
+impl Lost {
+    fn of(loss: &Loss, brokers: &[BrokerStatus]) -> Self {
         let broker = HEXLOWER.encode(loss.broker.bytes());
-        Self { broker, time: clock::text(loss.time), receipted: loss.receipted.into(), standing: loss.standing.into() }
+        let found = brokers.iter().map(|broker| &broker.address).find(|address| address.receipt == Some(loss.broker));
+        let address = found.map(|address| format!("{}:{}", address.host, address.port));
+        Self { broker, address, time: clock::text(loss.time), receipted: loss.receipted.into(), standing: loss.standing.into() }
     }
 }
 
@@ -207,7 +212,7 @@ impl From<&OwnStatus> for Own {
             staged: 0,
             receipt,
             storage: Storage { addresses: Vec::new(), shows: None, behind: None, error: String::new() },
-            losses: status.losses.iter().map(Lost::from).collect(),
+            losses: status.losses.iter().map(|loss| Lost::of(loss, &status.brokers)).collect(),
             writer: HEXLOWER.encode(&status.writer.0),
             restoring: false,
             conflict: status.conflict.as_ref().map(Conflicting::from),
@@ -305,9 +310,10 @@ impl Storage {
 
 impl Lost {
     fn words(&self) -> String {
-        let Self { broker, time, receipted, standing } = self;
+        let Self { broker, address, time, receipted, standing } = self;
+        let broker = address.as_ref().map_or_else(|| format!("with key {broker}"), |address| format!("{address} (key {broker})"));
         format!(
-            "LOSS at {time}: the broker with key {broker} had receipted head {}.{} and stood at {}.{}",
+            "LOSS at {time}: the broker {broker} had receipted head {}.{} and stood at {}.{}",
             receipted.term, receipted.number, standing.term, standing.number
         )
     }
@@ -346,5 +352,29 @@ impl Followed {
         ];
         let counts: Vec<_> = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
         if counts.is_empty() { format!("{storage}: every value is here") } else { format!("{storage}; values: {}", counts.join(", ")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidings_client::BrokerState;
+    use tidings_proto::{Timestamp, VerifyingKey};
+
+    /// Only the key was told, which nobody knows by heart.
+    #[test]
+    fn a_loss_names_the_broker_as_long_as_it_is_one() {
+        let loss = |key| Loss {
+            broker: VerifyingKey::new([key; 32]),
+            time: Timestamp::ZERO,
+            receipted: HeadRank::default(),
+            standing: HeadRank::default(),
+        };
+        let mut address: tidings_proto::BrokerAddress = "tidings://broker.example:4433".parse().expect("an address");
+        address.receipt = Some(VerifyingKey::new([7; 32]));
+        let brokers = [BrokerStatus { address, state: BrokerState::Connected, error: String::new(), as_of: Timestamp::ZERO }];
+        let found = Lost::of(&loss(7), &brokers);
+        assert_eq!((found.address.as_deref(), found.broker), (Some("broker.example:4433"), "07".repeat(32)));
+        assert_eq!(Lost::of(&loss(8), &brokers).address, None);
     }
 }

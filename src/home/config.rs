@@ -34,7 +34,10 @@ impl Config {
         match whole_file::read_text(path, BYTES_MAX) {
             Ok(text) => toml_file::parse(&text).map_err(|error| wrong(path, &error)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(wrong(path, &error.to_string())),
+            Err(error) => {
+                let action = "put a copy of it, or the settings as `tidings init` writes them, in its place";
+                Err(Failure::new(format!("{} cannot be read: {error}", path.display()), action))
+            }
         }
     }
 

@@ -103,6 +103,12 @@ pub(crate) fn opening_failure(error: DatastoreError) -> Failure {
     }
 }
 
+/// Another writer has the key of this node, and what was asked for is not done before a person decides. [P-4]
+pub(crate) fn conflict_failure(error: impl std::fmt::Display) -> Failure {
+    let action = "nothing of it is saved: end the other one, run `tidings init --take-over` where it is to go on, then repeat";
+    Failure::new(error, action)
+}
+
 /// A view that is not what was asked for.
 pub(crate) fn verdict_failure(report: &VerdictReport, action: &str) -> Failure {
     let as_of = clock::text_or_none(report.as_of).map_or_else(|| "nothing verified yet".to_owned(), |time| format!("as of {time}"));
@@ -112,6 +118,7 @@ pub(crate) fn verdict_failure(report: &VerdictReport, action: &str) -> Failure {
     };
     let action = match &report.evidence {
         Some(path) => format!("keep the evidence in {} and show it to the owner", path.display()),
+        None if report.verdict == Verdict::Denied => "ask the owner, who can grant it anew; what is here stays readable".to_owned(),
         None => action.to_owned(),
     };
     Failure::new(error, action).exit(verdict_exit(report.verdict).unwrap_or(Exit::Failed))
@@ -136,7 +143,9 @@ mod tests {
     fn no_word_is_said_twice() {
         let report =
             VerdictReport { verdict: Verdict::Denied, as_of: Timestamp::new(1000), detail: "Denied: no row".into(), evidence: None };
-        assert_eq!(verdict_failure(&report, "ask").error, "denied: no row (as of 1970-01-01T00:00:01.000Z)");
+        let failure = verdict_failure(&report, "repeat later");
+        assert_eq!(failure.error, "denied: no row (as of 1970-01-01T00:00:01.000Z)");
+        assert!(failure.action.starts_with("ask the owner"), "waiting brings nothing: {}", failure.action);
         assert_eq!(of_state(&StateError::Locked), "state.redb is in use by another process");
         let mark = StateError::Mark("state.mark".into(), std::io::Error::other("why"));
         assert_eq!(of_state(&mark), "state.mark cannot be used: why", "the state is not to blame");

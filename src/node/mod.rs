@@ -7,7 +7,7 @@ mod shelf;
 mod site;
 mod state_watch;
 
-pub(crate) use failures::{detail, failed_state, follow_failure, state_failure, verdict_exit, verdict_failure};
+pub(crate) use failures::{conflict_failure, detail, failed_state, follow_failure, state_failure, verdict_exit, verdict_failure};
 pub(crate) use follows::{Feed, Follows, News, OwnerStorage, told, untold};
 pub(crate) use outbox::wait as published_in_time;
 pub(crate) use site::Site;

@@ -28,7 +28,8 @@ pub(crate) async fn wait<T>(publisher: &Publisher, patience: Duration, work: imp
         let status = publisher.status().map_err(super::state_failure)?;
         refusals = if status.brokers.iter().all(|broker| is_refusal(broker.state)) { refusals + 1 } else { 0 };
         if let Some(found) = &status.conflict {
-            return Err(conflict(found));
+            // Work that is not to be done then says so itself.
+            return tokio::time::timeout(LOOK, work).await.map_err(|_| conflict(found));
         }
         if status.brokers.is_empty() || refusals >= REFUSALS || Instant::now() >= deadline {
             return Err(saved(&status));

@@ -29,6 +29,8 @@ fn a_damaged_state_is_named_and_left_alone() {
     fs::write(&state, "no state").expect("the folder is writable");
     let done = world.run("alice", &["ls"]);
     assert_eq!((done.exit_and_effect(), done.error().contains("state.redb")), (failed("none"), true), "{}", done.err);
+    let action = done.failure()["action"].to_string();
+    assert!(action.contains("--restore") && action.contains("--take-over"), "{action}");
     assert_eq!(fs::read(&state).expect("the state is there"), b"no state");
 }
 

@@ -156,7 +156,13 @@ impl Shared {
     }
 
     fn conflict(&self, conflict: Option<Conflict>) {
-        *self.conflict.lock().unwrap_or_else(PoisonError::into_inner) = conflict;
+        let mut known = self.conflict.lock().unwrap_or_else(PoisonError::into_inner);
+        match (known.as_ref(), conflict.as_ref()) {
+            (None, Some(found)) => tracing::warn!(head = %found.rank, "another writer has the key of this node: nothing is signed"),
+            (Some(_), None) => tracing::info!("no other writer is in the way any more: what waits is signed"),
+            _ => {}
+        }
+        *known = conflict;
     }
 }
 

@@ -15,6 +15,8 @@ use crate::output::Form;
 
 /// Paths of a rewound queue that one line names.
 const GONE_MAX: usize = 100;
+/// The same of a line in words.
+const GONE_SHOWN: usize = 3;
 
 /// One line.
 #[derive(Debug, Serialize)]
@@ -128,14 +130,21 @@ impl<'a> Line<'a> {
             Self::CaughtUp { owner, entries, bytes, as_of, .. } => {
                 format!("caught up with {owner}: {entries} entries, {bytes} bytes, as of {as_of}")
             }
-            Self::Verdict { owner, verdict, as_of, detail, evidence, gone_count, .. } => {
+            Self::Verdict { owner, verdict, as_of, detail, evidence, gone, gone_count } => {
                 let detail = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
                 let evidence = evidence.as_ref().map_or_else(String::new, |path| format!("; evidence in {path}"));
-                let gone = gone_count.map_or_else(String::new, |count| format!("; {count} records are there no more"));
+                let gone = gone_count.map_or_else(String::new, |count| no_more(gone.as_deref().unwrap_or_default(), count));
                 format!("{owner} is {verdict}{detail}, as of {}{evidence}{gone}", as_of.as_deref().unwrap_or("never"))
             }
         }
     }
+}
+
+fn no_more(gone: &[&str], count: u64) -> String {
+    let shown = gone.iter().take(GONE_SHOWN).copied().collect::<Vec<_>>().join(", ");
+    let more = if count > GONE_SHOWN as u64 { ", ..." } else { "" };
+    let names = if shown.is_empty() { String::new() } else { format!(": {shown}{more}") };
+    format!("; {count} records are there no more{names}")
 }
 
 #[cfg(test)]
@@ -174,6 +183,10 @@ mod tests {
         let line: serde_json::Value = serde_json::from_str(&json(&Line::rewound("o", &rewound, Timestamp::new(1000)))).expect("JSON");
         assert_eq!((&line["verdict"], line["gone_count"].as_u64(), &line["gone"][99]), (&"rewound".into(), Some(20_000), &"/99".into()));
         assert_eq!(line["gone"].as_array().map(Vec::len), Some(GONE_MAX));
+        let words = Line::rewound("o", &rewound, Timestamp::new(1000)).words();
+        assert!(words.ends_with("; 20000 records are there no more: /0, /1, /2, ..."), "{words}");
+        let one = Rewound { gone: vec!["/a".parse().expect("a path")], gone_count: 1, ..rewound };
+        assert!(Line::rewound("o", &one, Timestamp::ZERO).words().ends_with("; 1 records are there no more: /a"));
     }
 
     /// [P-16] No verdict without the time of what it rests on.

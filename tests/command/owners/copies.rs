@@ -43,6 +43,34 @@ fn the_second_of_two_copies_stops_and_nothing_of_either_is_lost() {
     assert_eq!(own(&world, "second")["rescued"], 1);
 }
 
+/// What they told to do was about readers and brokers, not about the conflict; the log of a node that runs said nothing of it.
+#[test]
+fn what_a_conflict_stops_says_how_it_ends_and_is_not_saved() {
+    let world = World::new();
+    let broker = world.alice_and_bob();
+    put(&world, "alice", "/a", "1");
+    world.copy("alice", "second");
+    put(&world, "alice", "/b", "2");
+    world.ok("carol", &["init"]);
+    let card = json(&world.ok("carol", &["id"]))["card"].as_str().expect("a card").to_owned();
+    let commands: [&[&str]; 3] = [&["grant", &card], &["revoke", "bob"], &["brokers", "remove", broker.place()]];
+    for arguments in commands {
+        let stopped = world.run("second", arguments);
+        assert_eq!(stopped.exit_and_effect(), (1, "none".to_owned()), "{arguments:?}: {}", stopped.err);
+        assert!(stopped.failure()["action"].as_str().is_some_and(|action| action.contains("--take-over")), "{}", stopped.err);
+    }
+    let readers = world.run("second", &["readers"]);
+    assert!(readers.code == 0 && readers.out.lines().count() == 1 && readers.err.contains("--take-over"), "{readers:?}");
+    let log = std::fs::File::create(world.path("log")).expect("a log");
+    let mut up = crate::world::Running::begin_logged(&mut world.command("second", &["up"]), log);
+    assert!(up.line().contains("did:key:"));
+    world.ok("second", &["init", "--take-over"]);
+    assert_eq!(up.end_with("TERM").code(), Some(0));
+    let log = std::fs::read_to_string(world.path("log")).expect("a log");
+    let said = |words: &str| log.matches(words).count();
+    assert_eq!((said("nothing is signed"), said("what waits is signed")), (1, 1), "{log}");
+}
+
 /// A person may also let the first one go on, after the second one did.
 #[test]
 fn either_copy_may_be_taken_over_in_turn() {
