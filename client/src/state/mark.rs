@@ -101,6 +101,8 @@ fn place(found: &fs::Metadata, out: &mut Encoder) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     fn opened(folder: &Path) -> State {
