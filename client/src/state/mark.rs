@@ -131,18 +131,18 @@ mod tests {
         assert!(!is_moved(home.path()));
     }
 
-    /// What was no file was once waited for, or read whole, or blamed on the state.
+    /// A folder cannot be replaced; the state was blamed for it.
     #[test]
-    fn what_is_no_mark_is_named_and_a_longer_one_is_another() {
+    fn a_folder_in_the_place_of_the_mark_is_named_and_a_longer_one_is_another() {
         let home = marked();
         let mark = home.path().join("state.mark");
         File::options().write(true).open(&mark).and_then(|file| file.set_len(1 << 40)).expect("a sparse file");
         assert!(is_moved(home.path()));
         fs::remove_file(&mark).and_then(|()| fs::create_dir(&mark)).expect("a folder");
-        for failed in [opened(home.path()).is_moved().map(drop), opened(home.path()).renew_mark()] {
-            let error = failed.expect_err("it is a folder");
-            assert!(matches!(&error, StateError::Mark(path, _) if *path == mark), "{error}");
-        }
+        let state = opened(home.path());
+        assert!(state.is_moved().expect("looked"));
+        let error = state.renew_mark().expect_err("it is a folder");
+        assert!(matches!(&error, StateError::Mark(path, _) if *path == mark), "{error}");
     }
 
     #[test]
