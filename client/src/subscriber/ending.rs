@@ -115,6 +115,9 @@ impl Task {
     async fn go_on(&mut self) -> Result<(), StateError> {
         self.leave();
         self.keep_part().await?;
+        if self.round.begins_anew() {
+            return self.dial(0).await;
+        }
         // A faster one that does not serve keeps nobody from a slower one.
         if let Some(passed) = self.round.passed.take() {
             self.round.in_turn = true;

@@ -13,6 +13,10 @@ pub(super) struct Round {
     pub(super) passed: Option<usize>,
     /// One route at a time from here on: what was gone past is asked after all.
     pub(super) in_turn: bool,
+    /// The addresses are others since this round began.
+    renewed: bool,
+    /// That was reason once to begin at the first one.
+    begun_anew: bool,
 }
 
 impl Round {
@@ -21,6 +25,16 @@ impl Round {
         if self.gravest.as_ref().is_none_or(|(before, _)| gravity(*before) < gravity(verdict)) {
             self.gravest = Some((verdict, detail));
         }
+    }
+
+    /// The addresses are others now.
+    pub(super) fn renew(&mut self) {
+        (self.renewed, self.passed) = (true, None);
+    }
+
+    /// Whether the first address is the next one: once in a round, whatever a broker sends that serves nothing.
+    pub(super) fn begins_anew(&mut self) -> bool {
+        std::mem::take(&mut self.renewed) && !std::mem::replace(&mut self.begun_anew, true)
     }
 
     /// Another one begins. What this one came to, and whether somebody answered.

@@ -336,6 +336,7 @@ impl Task {
         let here = self.route().map(|route| route.address.clone());
         self.routes = routes(locator, &self.invited, &self.config);
         self.probe = Probe::new(&self.routes);
+        self.round.renew();
         let at = self.routes.iter().position(|route| Some(&route.address) == here.as_ref());
         self.at = at.unwrap_or(self.routes.len());
         let mut named = named(locator).peekable();

@@ -63,6 +63,26 @@ async fn a_reader_goes_to_the_broker_that_its_newest_grant_names() {
     reads(&mut subscriber, "/b").await;
 }
 
+/// [P-13] The reader was away while the queue moved. Grant and closed head came in one step, and it went past the new broker to the
+/// storage, which had nothing.
+#[tokio::test]
+async fn a_reader_that_hears_of_a_move_from_the_closed_broker_goes_to_the_new_one_first() {
+    let (state, peers, storage) = (memory(), two(), Peer::new());
+    let publisher = owner(&memory(), &peers, &[1, 2]);
+    published(&publisher, &[put("/a", "1")]).await;
+    let queue = follow_at(&publisher, &state, &[1]).await;
+    let mut subscriber = reader(&state, queue, &peers);
+    reads(&mut subscriber, "/a").await;
+    subscriber.close().await;
+    publisher.set_brokers(addresses(&[2]), Peer::address(2).to_string(), LONG).await.expect("moved");
+    published(&publisher, &[put("/b", "1")]).await;
+    let mut config = SubscriberConfig::new(peers.clone());
+    config.storage = Some(Arc::new(Peers(vec![(1, storage.clone())])));
+    let mut subscriber = Subscriber::start(state.clone(), reader_key(), queue, config).expect("started");
+    reads(&mut subscriber, "/b").await;
+    assert_eq!(storage.look(|storage| storage.dials), 0);
+}
+
 /// [P-13]
 #[tokio::test]
 async fn a_queue_that_is_closed_everywhere_is_up_to_date_and_says_so() {

@@ -103,6 +103,31 @@ fn a_reader_follows_a_queue_that_moves_to_another_broker() {
     assert_eq!(own(&world, "alice")["unreceipted"], 0);
 }
 
+fn follows(world: &World, reader: &str) {
+    world.ok(reader, &["init"]);
+    world.ok(reader, &["follow", &world.invitation(reader), "--as", "alice"]);
+}
+
+/// [P-13] A reader was told of the new broker together with the last head of the old one, and asked the storage first, which had nothing:
+/// every third of those that asked once failed.
+#[test]
+fn who_was_away_while_the_queue_moved_asks_the_new_broker() {
+    let world = World::new();
+    let first = world.alice_and_bob();
+    let readers: Vec<_> = (0..8).map(|number| format!("reader-{number}")).collect();
+    readers.iter().for_each(|reader| follows(&world, reader));
+    put(&world, "alice", "/a", "1");
+    readers.iter().for_each(|reader| drop(world.ok(reader, &["watch", "--once"])));
+    let second = world.broker_in("other", "127.0.0.1:0", &[]);
+    world.ok("alice", &["brokers", "add", &second.address]);
+    world.ok("alice", &["brokers", "remove", first.place()]);
+    put(&world, "alice", "/b", "2");
+    world.without_storage();
+    for reader in &readers {
+        assert!(world.ok(reader, &["watch", "--once"]).contains("/b"), "{reader}");
+    }
+}
+
 #[test]
 fn a_broker_that_does_not_answer_is_left_only_by_force_and_the_last_one_too() {
     let world = World::new();
