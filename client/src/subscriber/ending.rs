@@ -40,7 +40,7 @@ impl Task {
             }
             End::Verdict(finding) => self.found(*finding).await,
             End::Refused(refusal) => {
-                let (verdict, detail) = refused(&refusal);
+                let (verdict, detail) = refused(&refusal, self.is_storage());
                 // The branch that was being read stands there no more.
                 if refusal.code == RefusalCode::Conflict {
                     return self.restart(&detail).await;
@@ -104,7 +104,8 @@ impl Task {
         for (at, error) in reached.failed {
             self.at = self.at.max(at);
             self.round.answered |= matches!(error, ConnectionError::Refused(_));
-            let (verdict, detail) = unreached(&error);
+            let is_storage = self.routes.get(at).is_some_and(|route| route.is_storage);
+            let (verdict, detail) = unreached(&error, is_storage);
             self.round.note(verdict, detail);
         }
         let Some((at, connection)) = reached.found else { return self.go_on().await };
@@ -166,17 +167,19 @@ impl Task {
 }
 
 /// Why nothing comes from an address.
-pub(super) fn unreached(error: &ConnectionError) -> (Verdict, String) {
+pub(super) fn unreached(error: &ConnectionError, is_storage: bool) -> (Verdict, String) {
     match error {
-        ConnectionError::Refused(refusal) => refused(refusal),
+        ConnectionError::Refused(refusal) => refused(refusal, is_storage),
         error => (Verdict::Offline, error.to_string()),
     }
 }
 
-fn refused(refusal: &Refusal) -> (Verdict, String) {
+fn refused(refusal: &Refusal, is_storage: bool) -> (Verdict, String) {
     let verdict = match refusal.code {
         RefusalCode::Denied => Verdict::Denied,
         RefusalCode::TooNew => Verdict::TooNew,
+        // Storage that has nothing says nothing about the queue: it may never have been written.
+        RefusalCode::UnknownQueue if is_storage => Verdict::Offline,
         RefusalCode::UnknownQueue | RefusalCode::Damaged => Verdict::Stale,
         _ => Verdict::Offline,
     };

@@ -192,7 +192,7 @@ impl Task {
             LineEvent::Reply(Ok(reply)) => self.replied(reply).await,
             LineEvent::Subscribed(Err(error)) | LineEvent::Reply(Err(error)) => {
                 self.round.answered |= matches!(error, ConnectionError::Refused(_));
-                let (verdict, detail) = unreached(&error);
+                let (verdict, detail) = unreached(&error, self.is_storage());
                 self.next_address(verdict, detail).await
             }
         }
@@ -292,7 +292,7 @@ impl Task {
                 self.dial(0).await
             }
             (None, Some(error)) => {
-                let (verdict, detail) = unreached(&error);
+                let (verdict, detail) = unreached(&error, self.is_storage());
                 self.next_address(verdict, detail).await
             }
             (None, None) => Ok(()),

@@ -98,6 +98,16 @@ async fn a_broker_that_comes_back_is_preferred_to_the_storage() {
     view_is(&subscriber, |view| view.caught_up.is_some_and(|caught_up| caught_up.cursor.rank.number.value() == 3)).await;
 }
 
+/// [P-21] Storage where nothing was ever written said of every outage that the view is stale, and nothing of the broker.
+#[tokio::test(start_paused = true)]
+async fn storage_that_has_nothing_does_not_hide_that_no_broker_can_be_reached() {
+    let scene = Scene::new(&[2]).await;
+    scene.broker.set(|queue| queue.away = true);
+    let mut subscriber = scene.with_storage(&Peer::new());
+    let report = tokio::time::timeout(HOUR, subscriber.caught_up()).await.expect("in time").expect_err("nobody has it");
+    assert_eq!((report.verdict, report.detail.as_str()), (Verdict::Offline, "no broker answers at peer: away"));
+}
+
 /// [P-21] Storage that is behind is no evidence against anybody.
 #[tokio::test(start_paused = true)]
 async fn storage_that_is_behind_is_stale_and_accuses_nobody() {
