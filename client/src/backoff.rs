@@ -60,7 +60,8 @@ impl Backoff {
     }
 }
 
-fn part(bound: Duration, chance: u64) -> Duration {
+/// The part of `bound` that a random number stands for.
+pub(crate) fn part(bound: Duration, chance: u64) -> Duration {
     bound.mul_f64(chance as f64 / u64::MAX as f64)
 }
 

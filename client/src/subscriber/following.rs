@@ -123,6 +123,12 @@ impl Following {
         self.stepped(Keep::UntilCrash, |reader, tables| reader.begin(broker, tables))
     }
 
+    /// What to subscribe with at a broker that is only looked at. Changes nothing.
+    pub(super) fn look(&self) -> Subscribe {
+        let Ok(subscribe) = self.reader.clone().begin("", &mut core::MemoryReaderStore::default());
+        subscribe
+    }
+
     /// Takes frames that came by `now` up to the first that ends the subscription, all in one transaction. What they change is handed
     /// out in the same one to an application that waits for it. [P-15]
     pub(super) fn take(&mut self, frames: Vec<Reply>, now: Timestamp, listening: Option<Listening>) -> Result<Outcome, StateError> {

@@ -1,15 +1,17 @@
 //! The reader's side: follows, one task for each that verifies what brokers say, and changes kept until they are handled.
 
+mod compare; // other brokers beside the one that serves
 mod config;
 mod ending; // what comes after a subscription
 mod event;
 mod evidence; // accusations as files
 mod follow;
 mod following; // durable steps
+mod glimpse; // one look at a broker
 mod handout; // changes to the application and back
 mod inbox; // events on their way
 mod line; // the way to a broker
-mod probe; // back from storage to a broker
+mod probe; // when other brokers are looked at
 mod reach; // attempts beside each other
 mod round; // one pass over all routes
 mod route; // the ways to a queue

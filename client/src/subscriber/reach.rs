@@ -57,7 +57,8 @@ pub(super) async fn reach(routes: Vec<(usize, Route)>, key: PseudonymKey) -> Rea
     }
 }
 
-async fn attempt(at: usize, route: Route, key: PseudonymKey) -> (usize, Result<Connection, ConnectionError>) {
+/// Connects to one broker and proves the pseudonym.
+pub(super) async fn attempt(at: usize, route: Route, key: PseudonymKey) -> (usize, Result<Connection, ConnectionError>) {
     let attempt = in_time(async move {
         let connection = route.dial.dial(&route.address).await?;
         connection.prove(&key).await?;

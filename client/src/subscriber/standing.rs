@@ -15,6 +15,9 @@ use crate::stream::SILENCE_MAX;
 /// The wall clock is looked at so often: it may be set, and it goes on while the machine sleeps.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
+/// How long the first word of a session waits, if it would be that the view is stale.
+const OTHERS_WAIT: Duration = Duration::from_secs(4);
+
 /// When something is owed or late.
 #[derive(Default)]
 pub(super) struct Deadlines {
@@ -26,6 +29,10 @@ pub(super) struct Deadlines {
     owed: Option<(HeadRank, Instant)>,
     /// The owed head was not shown in time, or was known before this connection was.
     overdue: bool,
+    /// Until when the first word about a view that is stale waits for other brokers; `None` before there was a view.
+    held_until: Option<Instant>,
+    /// That word was given.
+    judged: bool,
 }
 
 impl Deadlines {
@@ -94,13 +101,14 @@ impl Task {
         let max_age = self.config.max_age;
         let age = self.look_at(|following| age(following.reader(), max_age));
         let left = clock::until(age.fresh_until, Duration::ZERO, (self.config.clock)());
-        self.deadlines.look_at = (!left.is_zero()).then(|| Instant::now() + left.min(LOOK_EVERY));
+        let now = Instant::now();
+        self.deadlines.look_at = (!left.is_zero()).then(|| now + left.min(LOOK_EVERY));
         if !self.caught_up || age.awaits {
             return Ok(());
         }
         let stale = |why| (Verdict::Stale, why);
         let (verdict, detail) = match () {
-            () if self.opinion.is_ahead() => stale("the owner's storage shows a newer head than this broker"),
+            () if self.opinion.is_ahead() => stale(AHEAD),
             () if age.contradicted => stale(CONTRADICTED),
             () if self.deadlines.overdue => stale(OVERDUE),
             () if left.is_zero() && age.promised => stale("the owner promised to be heard of by now and was not"),
@@ -108,7 +116,34 @@ impl Task {
             () if self.route().is_some_and(|route| route.is_storage) => (Verdict::UpToDate, "from storage"),
             () => (Verdict::UpToDate, ""),
         };
+        if !self.is_storage() {
+            self.look_around(verdict);
+        }
+        if verdict == Verdict::Stale && self.waits_for_others(now) {
+            return Ok(());
+        }
+        self.deadlines.judged = true;
         self.judge(verdict, detail, false).await
+    }
+
+    /// The broker that serves may lag: the others know. [P-13]
+    fn look_around(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Stale => self.probe.hurry(),
+            _ => self.probe.calm(),
+        }
+    }
+
+    /// Whoever asks once is to be told what other brokers know, if they are quick. [P-13]
+    fn waits_for_others(&mut self, now: Instant) -> bool {
+        let until = *self.deadlines.held_until.get_or_insert(now + OTHERS_WAIT);
+        let storage_may_serve = self.opinion.is_ahead() && self.routes.iter().any(|route| route.is_storage);
+        let is_asking = self.probe.is_first() || self.opinion.is_asking() || storage_may_serve;
+        let waits = !self.deadlines.judged && now < until && is_asking && !self.is_storage();
+        if waits {
+            self.deadlines.look_at = Some(until);
+        }
+        waits
     }
 
     /// Time has passed.
@@ -133,11 +168,17 @@ impl Task {
     }
 
     /// The witness has answered.
-    pub(super) async fn second_opinion(&mut self, newest: Bytes) -> Result<(), StateError> {
+    pub(super) async fn second_opinion(&mut self, newest: Option<Bytes>) -> Result<(), StateError> {
+        let Some(newest) = newest else { return self.judge_view().await };
         let (head, shown) = self.step(move |following| (following.reader().witnessed(&newest), following.reader().announced())).await?;
-        let Some(head) = head else { return Ok(()) };
-        self.opinion.heard(head, shown);
-        if self.opinion.is_ahead() { self.judge_view().await } else { Ok(()) }
+        let was_ahead = self.opinion.is_ahead();
+        if let Some(head) = head {
+            self.opinion.heard(head, shown);
+        }
+        if self.opinion.is_ahead() && !was_ahead {
+            self.probe.renew_pace();
+        }
+        self.judge_view().await
     }
 
     /// The grace is over in which a broker may show less than the witness.
@@ -150,6 +191,7 @@ impl Task {
     }
 }
 
+pub(super) const AHEAD: &str = "the owner's storage shows a newer head than this broker";
 const CONTRADICTED: &str = "the owner named another head than the verified one of the same number";
 const OVERDUE: &str = "the owner signed a newer head than this broker shows";
 

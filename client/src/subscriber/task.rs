@@ -39,7 +39,7 @@ pub(super) struct Task {
     /// The newest of that.
     reached: Option<Cursor>,
     pub(super) line: Line,
-    /// The way back to a broker while the storage serves.
+    /// What other brokers show while one or the storage serves.
     pub(super) probe: Probe,
     /// Which route is in use or being tried.
     pub(super) at: usize,
@@ -90,12 +90,13 @@ impl Task {
         }
         loop {
             let (look_at, silent_at, owed_at) = (self.deadlines.look_at, self.deadlines.silent_at, self.deadlines.owed_at());
-            let accused_at = self.opinion.accused_at();
+            // One of several may never have had what the storage shows: a receipt is one broker's. [P-21]
+            let accused_at = self.opinion.accused_at().filter(|_| self.probe.is_sole());
             let outcome = tokio::select! {
                 _ = &mut closing => break,
                 event = self.line.event() => self.line_event(event).await,
-                event = self.probe.event() => self.probe_event(event).await,
-                Some(newest) = self.opinion.answer() => self.second_opinion(newest).await,
+                event = self.probe.event() => self.probed(event).await,
+                newest = self.opinion.answer() => self.second_opinion(newest).await,
                 Ok(()) = self.acknowledged.changed() => {
                     self.acknowledge();
                     Ok(())
@@ -155,26 +156,6 @@ impl Task {
         let key = self.look_at(|following| following.reader().pseudonym_key());
         (self.at, self.restarts) = (at, 0);
         self.line = Line::dial(together(&self.routes, at, self.round.in_turn), key);
-        Ok(())
-    }
-
-    /// While the storage serves, a broker is looked for: it is newer, and says so at once.
-    async fn probe_event(&mut self, event: LineEvent) -> Result<(), StateError> {
-        match event {
-            LineEvent::Dialed(reached) => {
-                self.probe.missed(&reached.failed);
-                let Some((at, connection)) = reached.found else { return self.probe(self.probe.at() + 1).await };
-                self.leave();
-                (self.at, self.restarts) = (at, 0);
-                self.subscribe(connection).await
-            }
-            _ => self.probe(0).await,
-        }
-    }
-
-    async fn probe(&mut self, at: usize) -> Result<(), StateError> {
-        let key = self.look_at(|following| following.reader().pseudonym_key());
-        self.probe.dial(at, key);
         Ok(())
     }
 
@@ -335,7 +316,7 @@ impl Task {
     fn take_locator(&mut self, locator: &str) -> bool {
         let here = self.route().map(|route| route.address.clone());
         self.routes = routes(locator, &self.invited, &self.config);
-        self.probe = Probe::new(&self.routes);
+        self.probe.renew(&self.routes);
         self.round.renew();
         let at = self.routes.iter().position(|route| Some(&route.address) == here.as_ref());
         self.at = at.unwrap_or(self.routes.len());

@@ -19,6 +19,9 @@ pub trait Witness: Send + Sync + 'static {
     fn newest<'a>(&'a self) -> Answer<'a>;
 }
 
+/// How long a broker may take to announce what the witness has already.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
+
 /// A witness's answer on its way.
 pub type Answer<'a> = Pin<Box<dyn Future<Output = Option<Bytes>> + Send + 'a>>;
 
@@ -41,7 +44,7 @@ enum Asking {
 /// A head that the broker should show and does not.
 struct Ahead {
     head: SignedHead,
-    accused_at: Instant,
+    since: Instant,
 }
 
 impl SecondOpinion {
@@ -83,7 +86,7 @@ impl SecondOpinion {
     pub(super) fn heard(&mut self, head: SignedHead, shown: Option<HeadRank>) {
         self.shown(shown);
         if self.ahead.is_none() && shown.is_some_and(|shown| head.rank() > shown) {
-            self.ahead = Some(Ahead { head, accused_at: Instant::now() + self.grace });
+            self.ahead = Some(Ahead { head, since: Instant::now() });
         }
     }
 
@@ -97,10 +100,20 @@ impl SecondOpinion {
         self.ahead.is_some()
     }
 
+    /// Whether that is so for longer than an announcement takes that is on its way.
+    pub(super) fn stays_ahead(&self) -> bool {
+        self.ahead.as_ref().is_some_and(|ahead| ahead.since.elapsed() >= ON_ITS_WAY)
+    }
+
+    /// Whether the witness's answer is on its way.
+    pub(super) fn is_asking(&self) -> bool {
+        matches!(self.state, Asking::Asked(_))
+    }
+
     /// When the grace ends.
     pub(super) fn accused_at(&self) -> Option<Instant> {
         // Only a broker that is there can be accused.
-        self.ahead.as_ref().map(|ahead| ahead.accused_at).filter(|_| !matches!(self.state, Asking::Idle))
+        self.ahead.as_ref().map(|ahead| ahead.since + self.grace).filter(|_| !matches!(self.state, Asking::Idle))
     }
 
     /// The grace is over: the head that the broker keeps back. A new grace begins, so that it is named once.

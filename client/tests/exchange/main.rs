@@ -2,6 +2,7 @@
 
 mod branches;
 mod follow;
+mod lagging;
 mod moves;
 mod owner;
 mod owners;

@@ -17,20 +17,20 @@ use crate::{follow_at, memory, owner_key, published, publisher, put, reader_key,
 const DAYS: Duration = Duration::from_secs(4 * 24 * 60 * 60);
 
 /// The machine's clock at the start of the test, and from then on the test's time.
-fn clock() -> Clock {
+pub(crate) fn clock() -> Clock {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     let start = Instant::now();
     Arc::new(move || Timestamp::new(u64::try_from((since + start.elapsed()).as_millis()).expect("a time")))
 }
 
 /// Pulses of the owner for what `peer` stands at.
-struct Owner {
-    peer: Peer,
-    clock: Clock,
+pub(crate) struct Owner {
+    pub(crate) peer: Peer,
+    pub(crate) clock: Clock,
 }
 
 impl Owner {
-    fn pulse(&self, promise: Duration) -> Pulse {
+    pub(crate) fn pulse(&self, promise: Duration) -> Pulse {
         let (queue, rank, head) =
             self.peer.look(|queue| queue.heads.last().map(|head| (head.head().queue, head.rank(), head.hash())).expect("a head"));
         let time = (self.clock)();
@@ -41,7 +41,7 @@ impl Owner {
         Pulse { queue, rank, head, time, next: Timestamp::new(next) }
     }
 
-    fn says(&self, pulse: &Pulse) {
+    pub(crate) fn says(&self, pulse: &Pulse) {
         let signed = pulse.sign(&owner_key());
         self.peer.set(|queue| queue.pulse = Some(signed));
     }

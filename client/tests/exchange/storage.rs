@@ -65,7 +65,7 @@ impl Scene {
 }
 
 /// A witness that knows what a peer stands at.
-struct Knows(Peer);
+pub(crate) struct Knows(pub(crate) Peer);
 
 impl Witness for Knows {
     fn newest<'a>(&'a self) -> Pin<Box<dyn Future<Output = Option<Bytes>> + Send + 'a>> {

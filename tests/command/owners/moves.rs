@@ -103,6 +103,29 @@ fn a_reader_follows_a_queue_that_moves_to_another_broker() {
     assert_eq!(own(&world, "alice")["unreceipted"], 0);
 }
 
+/// [P-13] The first broker is alive and takes nothing of the owner any more. Its readers stayed there, with a view that was called stale
+/// and nothing newer, although they knew the second one.
+#[test]
+fn a_broker_that_refuses_the_owner_is_left_by_its_readers() {
+    let world = World::new();
+    let (data, list) = (world.path("broker").to_string_lossy().into_owned(), ["--admit", "list"]);
+    let (first, second) = (world.broker("127.0.0.1:0", &list), world.broker_in("other", "127.0.0.1:0", &[]));
+    world.ok("alice", &["init", "--broker", &first.address, "--broker", &second.address]);
+    let did = json(&world.ok("alice", &["id"]))["did"].as_str().expect("a did").to_owned();
+    world.ok("nobody", &["broker", "allow", &did, "--data", &data]);
+    follows(&world, "bob");
+    put(&world, "alice", "/a", "1");
+    bob_is_content(&world);
+    world.ok("nobody", &["broker", "deny", &did, "--data", &data]);
+    put(&world, "alice", "/b", "2");
+    let _watch = world.begin("bob", &["watch"]);
+    world.wait_until("bob", |follow| (follow["offset"].as_u64(), &follow["detail"]) == (Some(2), &"".into()));
+    drop(first);
+    world.without_storage();
+    put(&world, "alice", "/c", "3");
+    world.wait_for("bob", 3, 0);
+}
+
 fn follows(world: &World, reader: &str) {
     world.ok(reader, &["init"]);
     world.ok(reader, &["follow", &world.invitation(reader), "--as", "alice"]);
