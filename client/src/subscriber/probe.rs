@@ -113,7 +113,7 @@ impl Probe {
 
     /// Whether the first answers about a stale view are still to come.
     pub(super) fn is_first(&self) -> bool {
-        self.rounds == 0 || (self.rounds == 1 && matches!(self.state, State::Asking(_)))
+        !self.is_sole() && (self.rounds == 0 || (self.rounds == 1 && matches!(self.state, State::Asking(_))))
     }
 
     /// Asks all brokers but the one at `serving`.

@@ -120,7 +120,7 @@ impl Task {
             self.look_around(verdict);
         }
         if verdict == Verdict::Stale && self.waits_for_others(now) {
-            return Ok(());
+            return self.judge(Verdict::CatchingUp, "others are asked for more", false).await;
         }
         self.deadlines.judged = true;
         self.judge(verdict, detail, false).await

@@ -91,7 +91,7 @@ impl Task {
         loop {
             let (look_at, silent_at, owed_at) = (self.deadlines.look_at, self.deadlines.silent_at, self.deadlines.owed_at());
             // One of several may never have had what the storage shows: a receipt is one broker's. [P-21]
-            let accused_at = self.opinion.accused_at().filter(|_| self.probe.is_sole());
+            let accused_at = self.opinion.accused_at().filter(|_| self.caught_up && self.probe.is_sole());
             let outcome = tokio::select! {
                 _ = &mut closing => break,
                 event = self.line.event() => self.line_event(event).await,

@@ -85,7 +85,8 @@ impl SecondOpinion {
     /// The witness knows `head`, which the owner signed. Its first one that the broker does not show begins the grace.
     pub(super) fn heard(&mut self, head: SignedHead, shown: Option<HeadRank>) {
         self.shown(shown);
-        if self.ahead.is_none() && shown.is_some_and(|shown| head.rank() > shown) {
+        // One that has announced nothing yet has its time: what it shows then counts.
+        if self.ahead.is_none() && shown.is_none_or(|shown| head.rank() > shown) {
             self.ahead = Some(Ahead { head, since: Instant::now() });
         }
     }

@@ -214,6 +214,20 @@ async fn what_only_the_storage_shows_is_read_from_it() {
     view_is(&subscriber, |view| (view.verdict.verdict, view.verdict.detail.as_str()) == (Verdict::UpToDate, "")).await;
 }
 
+/// [P-21] Who asked once was told that the view is stale, although the storage had more.
+#[tokio::test(start_paused = true)]
+async fn the_first_word_about_a_stale_view_waits_for_the_storage_that_has_more() {
+    let scene = Scene::at(&[1]).await;
+    scene.publishes("/b").await;
+    let mut config = scene.config();
+    config.storage = Some(Arc::new(Peers(vec![(1, scene.newer.clone())])));
+    config.witness = Some(Arc::new(Knows(scene.newer.clone())));
+    config.max_age = Duration::ZERO;
+    let subscriber = scene.start(config);
+    view_is(&subscriber, |view| matches!(view.verdict.verdict, Verdict::UpToDate | Verdict::Stale)).await;
+    assert!(subscriber.get(&path("/b")).expect("read").is_some());
+}
+
 /// [P-21] A receipt is one broker's: any other one may never have had what the storage shows.
 #[tokio::test(start_paused = true)]
 async fn of_several_brokers_none_is_accused_because_the_storage_shows_more() {

@@ -109,16 +109,19 @@ fn a_reader_follows_a_queue_that_moves_to_another_broker() {
 fn a_broker_that_refuses_the_owner_is_left_by_its_readers() {
     let world = World::new();
     let (data, list) = (world.path("broker").to_string_lossy().into_owned(), ["--admit", "list"]);
-    let (first, second) = (world.broker("127.0.0.1:0", &list), world.broker_in("other", "127.0.0.1:0", &[]));
+    let (first, mut second) = (world.broker("127.0.0.1:0", &list), world.broker_in("other", "127.0.0.1:0", &[]));
     world.ok("alice", &["init", "--broker", &first.address, "--broker", &second.address]);
     let did = json(&world.ok("alice", &["id"]))["did"].as_str().expect("a did").to_owned();
     world.ok("nobody", &["broker", "allow", &did, "--data", &data]);
     follows(&world, "bob");
     put(&world, "alice", "/a", "1");
     bob_is_content(&world);
+    second.process.end_with("KILL");
+    let mut watch = world.begin("bob", &["watch"]);
+    watch.event("caught-up");
     world.ok("nobody", &["broker", "deny", &did, "--data", &data]);
+    let _second = world.broker_in("other", second.place(), &[]);
     put(&world, "alice", "/b", "2");
-    let _watch = world.begin("bob", &["watch"]);
     world.wait_until("bob", |follow| (follow["offset"].as_u64(), &follow["detail"]) == (Some(2), &"".into()));
     drop(first);
     world.without_storage();
