@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use tidings_client::{FollowError, Subscriber};
+use tidings_client::Subscriber;
 use tidings_proto::caps::NAME_BYTES_MAX;
 
 use crate::args::Globals;
@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::node::{Node, Reach, follow_failure, state_failure, told, untold};
 use crate::{home, input};
 
-/// Begin to read what an owner publishes
+/// Begin to read what an owner publishes. Of an owner that is followed already, take the addresses and the access of another invitation
 #[derive(Debug, Args, Serialize, Deserialize)]
 pub(crate) struct FollowArgs {
     /// The line that the owner's `tidings grant` printed, or a file that holds it
@@ -41,6 +41,7 @@ struct Following {
     owner: String,
     fingerprint: String,
     name: String,
+    result: &'static str,
 }
 
 /// Keeps the follow; reads nothing yet.
@@ -51,30 +52,42 @@ pub(crate) async fn run(globals: Globals, args: FollowArgs) -> Result<(), Failur
     let invitation = input::invitation(&args.invitation)?;
     input::check_fingerprint(&invitation.card, args.check.as_deref())?;
     let node = Node::open(&globals, Reach::Online).await?;
-    let begun = begin(&node, &invitation, &args);
+    let begun = begin(&node, &invitation, &args).await;
     node.close().await;
-    begun?;
+    let result = if begun? { "followed" } else { "renewed" };
     let owner = &invitation.card;
-    let following = Following { owner: owner.did().to_string(), fingerprint: owner.fingerprint().to_string(), name: args.name };
+    let following = Following { owner: owner.did().to_string(), fingerprint: owner.fingerprint().to_string(), name: args.name, result };
     globals.form().line(&following, || format!("{}\n{}", following.owner, following.fingerprint))
 }
 
-fn begin(node: &Node, invitation: &tidings_core::Invitation, args: &FollowArgs) -> Result<(), Failure> {
+/// True if the owner is followed from now on, and was not before.
+async fn begin(node: &Node, invitation: &tidings_core::Invitation, args: &FollowArgs) -> Result<bool, Failure> {
     let name = args.name.as_str();
-    let owner = invitation.card.did();
-    if node.follows()?.iter().any(|follow| follow.did == owner) {
-        return Err(follow_failure(FollowError::AlreadyFollowing));
-    }
-    if !name.is_empty() && node.follows()?.iter().any(|follow| follow.name == name) {
+    let (owner, queue) = (invitation.card.did(), invitation.descriptor.id());
+    if !name.is_empty() && node.follows()?.iter().any(|follow| follow.name == name && follow.did != owner) {
         return Err(Failure::usage(format!("{name}: another owner is called so"), "choose another name with --as"));
     }
-    // First: a follow must never begin to look where it was not told to.
-    let queue = invitation.descriptor.id();
-    let row = if args.storage.is_empty() { untold(&queue) } else { told(&queue, &args.storage) };
-    node.state.put_rows(&[row]).map_err(state_failure)?;
-    let queue = Subscriber::follow(&node.state, &node.home.key, invitation, name).map_err(follow_failure)?;
+    let begins = !node.follows()?.iter().any(|follow| follow.did == owner);
+    let keep_storage = || {
+        let row = if args.storage.is_empty() { untold(&queue) } else { told(&queue, &args.storage) };
+        node.state.put_rows(&[row]).map_err(state_failure)
+    };
+    let taken = if begins {
+        // First: a follow must never begin to look where it was not told to.
+        keep_storage()?;
+        Subscriber::follow(&node.state, &node.home.key, invitation, name).map(drop)
+    } else {
+        node.kept_up.end(&queue).await;
+        Subscriber::follow_again(&node.state, &node.home.key, invitation, name)
+    };
+    if !begins && taken.is_ok() && !args.storage.is_empty() {
+        keep_storage()?;
+    }
     // A node that runs for others reads from now on.
-    if node.is_borrowed() { node.kept_up.begin(queue) } else { Ok(()) }
+    if node.is_borrowed() && (taken.is_ok() || !begins) {
+        node.kept_up.begin(queue)?;
+    }
+    taken.map(|()| begins).map_err(follow_failure)
 }
 
 /// A name that can be told from a path and from a did:key.

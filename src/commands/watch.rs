@@ -76,9 +76,13 @@ async fn watch(globals: &Globals, args: &WatchArgs, node: &Node, stop: Stop) -> 
     let mut feeds = JoinSet::new();
     let mut watched = BTreeSet::new();
     let mut begun = node.kept_up.begun();
-    let mut ended = Vec::new();
+    let (mut ended, mut over) = (Vec::new(), BTreeSet::new());
     loop {
         begun.mark_unchanged();
+        // One that was ended to take another invitation goes on.
+        if !args.once && !stop.is_set() {
+            over.retain(|queue| !(node.kept_up.runs(queue) && watched.remove(queue)));
+        }
         let follows = node.follows()?;
         watched.retain(|queue| follows.iter().any(|follow| follow.queue == *queue));
         for follow in follows.iter().filter(|follow| watched.insert(follow.queue)).collect::<Vec<_>>() {
@@ -86,11 +90,14 @@ async fn watch(globals: &Globals, args: &WatchArgs, node: &Node, stop: Stop) -> 
             if args.from.is_some() {
                 feed.print_all(node, follow)?;
             }
-            feeds.spawn(feed.run(stop.clone()));
+            let (queue, stop) = (follow.queue, stop.clone());
+            feeds.spawn(async move { (queue, feed.run(stop).await) });
         }
         tokio::select! {
             feed = feeds.join_next(), if !feeds.is_empty() => if let Some(feed) = feed {
-                ended.push(feed.map_err(|error| Failure::new(error, "report this as a bug"))??);
+                let (queue, end) = feed.map_err(|error| Failure::new(error, "report this as a bug"))?;
+                ended.push(end?);
+                over.insert(queue);
             },
             () = stop.wait(), if feeds.is_empty() => return Ok(()),
             _ = begun.changed(), if !args.once => {}

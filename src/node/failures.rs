@@ -66,6 +66,7 @@ pub(crate) fn follow_failure(error: FollowError) -> Failure {
             Failure::new(&error, "send the owner the card that `tidings id --card` prints, and ask for another invitation")
         }
         FollowError::AlreadyFollowing => Failure::new(&error, "nothing is to be done; `tidings status` lists it"),
+        FollowError::OldInvitation => Failure::new(&error, "ask the owner for a new one: `tidings grant` prints it"),
         FollowError::NameTooLong => Failure::usage(&error, "choose a shorter one with --as"),
         FollowError::NotFollowing => Failure::new(&error, "see `tidings status` for who is"),
         error => Failure::new(error, "check which invitation was meant"),

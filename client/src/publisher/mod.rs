@@ -240,7 +240,7 @@ impl Publisher {
     }
 
     /// Makes the node of `card` a reader and gives the invitation for it, one line of text. Returns when the change of
-    /// access is receipted. A repetition gives the same invitation again.
+    /// access is receipted. A repetition gives the same invitation again, or one that names the brokers and storages of now.
     ///
     /// # Errors
     /// [`GrantFailure::Saved`] carries the invitation: the change is signed and durable, but no broker has receipted it yet.

@@ -49,6 +49,9 @@ pub enum FollowError {
     /// This queue is followed already.
     #[error("this owner is followed already")]
     AlreadyFollowing,
+    /// The invitation is older than what is known of this queue, and its access may have ended.
+    #[error("the invitation is older than what is known of this owner here")]
+    OldInvitation,
     /// This queue is not followed.
     #[error("this owner is not followed")]
     NotFollowing,

@@ -27,8 +27,9 @@ pub use witness::{Answer, Witness};
 
 use std::sync::Arc;
 
-use tidings_core::reader::{Change, Reader, Verdict};
+use tidings_core::reader::{Change, Invited, Reader, Verdict};
 use tidings_core::{Cursor, Did, Invitation, Mutation, NodeKey, Object, RecordPath};
+use tidings_proto::caps::ADDRESSES_MAX;
 use tidings_proto::{QueueId, Timestamp};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -91,6 +92,35 @@ impl Subscriber {
             step.put_about(&queue, &about)?;
             step.put_reader(&reader)?;
             Ok(queue)
+        })
+    }
+
+    /// Takes another invitation to a queue that is followed, durably: its addresses come first, and its grant replaces the one held if it
+    /// is not older. What is held stays. A `name` that is not empty replaces the one there is. Close its subscriber first.
+    ///
+    /// # Errors
+    /// `NotFollowing`, `AlreadyStarted` while a subscriber runs, `OldInvitation`, the grant is not for this node, or the state fails;
+    /// nothing changed.
+    pub fn follow_again(state: &State, key: &NodeKey, invitation: &Invitation, name: &str) -> Result<(), FollowError> {
+        if name.len() > tidings_proto::caps::NAME_BYTES_MAX {
+            return Err(FollowError::NameTooLong);
+        }
+        let queue = invitation.descriptor.id();
+        let _claimed = state.claim(crate::state::Claim::Follow(queue)).ok_or(FollowError::AlreadyStarted)?;
+        state.write(|transaction| {
+            let step = FollowStep(transaction);
+            let (mut reader, mut about) = step.reader(&queue)?.zip(step.about(&queue)?).ok_or(FollowError::NotFollowing)?;
+            if reader.join_again(&invitation.grant, key)? == Invited::Elsewise {
+                return Err(FollowError::OldInvitation);
+            }
+            let known = about.addresses.iter().filter(|address| !invitation.addresses.contains(address));
+            about.addresses = invitation.addresses.iter().chain(known).take(ADDRESSES_MAX).cloned().collect();
+            if !name.is_empty() {
+                name.clone_into(&mut about.name);
+            }
+            step.put_about(&queue, &about)?;
+            step.put_reader(&reader)?;
+            Ok(())
         })
     }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_client::{Event, Publisher, PublisherConfig, Rewound, State, Subscriber, SubscriberConfig};
+use tidings_client::{Event, FollowError, Publisher, PublisherConfig, Rewound, State, Subscriber, SubscriberConfig};
+use tidings_core::Invitation;
 use tidings_core::reader::Verdict;
 use tidings_proto::{BrokerAddress, QueueId};
 
@@ -81,6 +82,72 @@ async fn a_reader_that_hears_of_a_move_from_the_closed_broker_goes_to_the_new_on
     let mut subscriber = Subscriber::start(state.clone(), reader_key(), queue, config).expect("started");
     reads(&mut subscriber, "/b").await;
     assert_eq!(storage.look(|storage| storage.dials), 0);
+}
+
+/// A publisher whose grants name the brokers at these ports.
+fn named(state: &State, peers: &Arc<Peers>, ports: &[u16]) -> Publisher {
+    let config = PublisherConfig { locator: locator(ports), ..PublisherConfig::new(peers.clone(), addresses(ports)) };
+    Publisher::open(state.clone(), owner_key(), config).expect("opened")
+}
+
+fn locator(ports: &[u16]) -> String {
+    addresses(ports).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// An invitation named for ever the brokers of the day when it was first given out. [P-13]
+#[tokio::test]
+async fn a_repeated_grant_names_the_brokers_of_now_and_a_reader_takes_them() {
+    let (state, peers) = (memory(), two());
+    let publisher = named(&memory(), &peers, &[1, 2]);
+    published(&publisher, &[put("/a", "1")]).await;
+    let queue = follow_at(&publisher, &state, &[1]).await;
+    let mut subscriber = reader(&state, queue, &peers);
+    reads(&mut subscriber, "/a").await;
+    subscriber.close().await;
+    let grant = || publisher.grant(reader_key().card(), "reader".into());
+    let first = grant().await.expect("known");
+    assert_eq!(grant().await.expect("known"), first);
+    publisher.set_brokers(addresses(&[2]), locator(&[2]), LONG).await.expect("moved");
+    peers.0[0].1.set(|queue| queue.away = true);
+    published(&publisher, &[put("/b", "1")]).await;
+    let second = grant().await.expect("known");
+    assert_eq!(grant().await.expect("known"), second);
+    let [old, new] = [&first, &second].map(|text| Invitation::parse(text).expect("an invitation"));
+    assert_eq!((old.addresses.len(), new.addresses), (2, vec![Peer::address(2).to_string()]));
+    let new = Invitation::parse(&second).expect("an invitation");
+    Subscriber::follow_again(&state, &reader_key(), &new, "").expect("taken");
+    // An old one again takes nothing away.
+    Subscriber::follow_again(&state, &reader_key(), &old, "").expect("known");
+    let follow = Subscriber::follows(&state).expect("read").remove(0);
+    assert_eq!((follow.locator, follow.name), (locator(&[2]), "owner".to_owned()));
+    let mut subscriber = reader(&state, queue, &peers);
+    reads(&mut subscriber, "/b").await;
+}
+
+/// Access that ended and was granted anew is another one: what was read stays. The invitation of before brings it back no more. [P-17]
+#[tokio::test]
+async fn a_reader_that_is_granted_again_goes_on_from_what_it_holds() {
+    let (state, peers) = (memory(), two());
+    let publisher = named(&memory(), &peers, &[1]);
+    published(&publisher, &[put("/a", "1")]).await;
+    let grant = || publisher.grant(reader_key().card(), "reader".into());
+    let first = grant().await.expect("granted");
+    let queue = follow_at(&publisher, &state, &[1]).await;
+    let mut subscriber = reader(&state, queue, &peers);
+    reads(&mut subscriber, "/a").await;
+    subscriber.close().await;
+    let readers = publisher.readers().await.expect("open");
+    publisher.revoke(&readers.iter().find(|reader| !reader.owner).expect("one").pseudonym).await.expect("revoked");
+    let second = Invitation::parse(&grant().await.expect("granted")).expect("an invitation");
+    Subscriber::follow_again(&state, &reader_key(), &second, "").expect("taken");
+    published(&publisher, &[put("/b", "1")]).await;
+    let mut subscriber = reader(&state, queue, &peers);
+    reads(&mut subscriber, "/b").await;
+    assert!(Subscriber::value(&state, &queue, &path("/a")).expect("read").is_some());
+    subscriber.close().await;
+    let first = Invitation::parse(&first).expect("an invitation");
+    let old = Subscriber::follow_again(&state, &reader_key(), &first, "");
+    assert!(matches!(old, Err(FollowError::OldInvitation)), "{old:?}");
 }
 
 /// [P-13]

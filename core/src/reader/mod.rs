@@ -104,6 +104,17 @@ pub enum Step {
     Verdict(Box<Finding>),
 }
 
+/// What another invitation is to a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invited {
+    /// It was given out at the newest head known here or later: its grant is taken.
+    Anew,
+    /// It is of before, and of the same access: what it says of places may be as old.
+    Before,
+    /// It is of before, and of another access: that may have ended since.
+    Elsewise,
+}
+
 /// How far a delta has come; see [`Reader::mark`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
@@ -163,6 +174,25 @@ impl Reader {
         };
         reader.take_grant(&opened);
         Ok(reader)
+    }
+
+    /// Takes the grant of another invitation to the same queue, unless it is older than what is known here: an old one would bring back
+    /// places that the owner left, or access that has ended. What is held stays, also where the owner knows this reader by another
+    /// pseudonym since.
+    ///
+    /// # Errors
+    /// The grant does not open; nothing changed.
+    pub fn join_again(&mut self, grant: &[u8], key: &NodeKey) -> Result<Invited, GrantError> {
+        let opened = Grant::open(grant, key, &self.descriptor)?;
+        let given_out = self.floor_of(&opened).map_or(HeadRank::default(), |head| head.rank());
+        if given_out < self.cursor.rank.max(self.staging.stamp) {
+            return Ok(if opened.seed == *self.seed { Invited::Before } else { Invited::Elsewise });
+        }
+        self.seed = zeroize::Zeroizing::new(opened.seed);
+        self.grant = attachment_hash(grant);
+        self.attempt = None;
+        self.take_grant(&opened);
+        Ok(Invited::Anew)
     }
 
     /// Begins a subscription at `broker` (a name for messages): what to send. Forgets the connection before.
@@ -276,9 +306,14 @@ impl Reader {
         }
     }
 
-    fn take_grant(&mut self, grant: &Grant) {
+    /// The owner's newest head when it sealed the first grant of an invitation.
+    fn floor_of(&self, grant: &Grant) -> Option<SignedHead> {
         let floor = SignedHead::parse(grant.floor_head.clone()).ok();
-        if let Some(head) = floor.filter(|head| head.verify(&self.descriptor.signing_key).is_ok() && head.head().queue == self.queue) {
+        floor.filter(|head| head.verify(&self.descriptor.signing_key).is_ok() && head.head().queue == self.queue)
+    }
+
+    fn take_grant(&mut self, grant: &Grant) {
+        if let Some(head) = self.floor_of(grant) {
             self.staging.stamp = self.staging.stamp.max(head.rank());
         }
         // The newest grant replaces all but what a verified head commits to: in another branch another secret has the same epoch, and

@@ -140,6 +140,16 @@ impl Writer {
         Ok(effect)
     }
 
+    /// A grant of now for a reader that there is, for another invitation. No row names it: the broker gives the reader the one that
+    /// its row names.
+    ///
+    /// # Errors
+    /// [`WriterError::NoSuchReader`] if it is none; otherwise it cannot be sealed.
+    pub fn grant_for(&self, key: &NodeKey, reader: &Pseudonym, locator: &str, entropy: &mut Entropy) -> Result<Bytes, WriterError> {
+        let reader = self.readers.iter().find(|known| known.row.pseudonym == *reader).ok_or(WriterError::NoSuchReader)?;
+        Ok(self.grant_at_first(reader.copy.seed, locator).seal(&reader.copy.card, key, entropy)?)
+    }
+
     fn remove_readers(&mut self, readers: &mut Vec<Reader>, gone: &[Pseudonym], effect: &mut AccessEffect) -> Result<(), WriterError> {
         let gone: BTreeSet<Pseudonym> = gone.iter().copied().collect();
         readers.retain(|reader| {

@@ -66,7 +66,7 @@ impl Follows {
     /// # Errors
     /// The outer one: there is no such follow, or the state fails.
     pub(crate) async fn catch_up(&self, queue: QueueId, patience: Duration) -> Result<Result<(), VerdictReport>, Failure> {
-        let ran_before = self.lock().contains_key(&queue);
+        let ran_before = self.runs(&queue);
         let mut view = self.lease(queue)?.view();
         // What stood in the way before somebody asked may be gone.
         let blocks = if ran_before { view.borrow().blocks } else { 0 };
@@ -132,13 +132,23 @@ impl Follows {
     /// # Errors
     /// There is no such follow, or the state or the folder fails; a repetition goes on.
     pub(crate) async fn forget(&self, queue: &QueueId) -> Result<(), Failure> {
+        self.end(queue).await;
+        forget(&self.state, queue, &self.cache).map_err(follower_failure)?;
+        Subscriber::unfollow(&self.state, queue).map_err(follow_failure)?;
+        self.state.put_rows(&[untold(queue)]).map_err(state_failure)
+    }
+
+    /// Ends one follow, if it runs. It can be begun again.
+    pub(crate) async fn end(&self, queue: &QueueId) {
         let kept_up = self.lock().remove(queue);
         if let Some(kept_up) = kept_up {
             kept_up.close().await;
         }
-        forget(&self.state, queue, &self.cache).map_err(follower_failure)?;
-        Subscriber::unfollow(&self.state, queue).map_err(follow_failure)?;
-        self.state.put_rows(&[untold(queue)]).map_err(state_failure)
+    }
+
+    /// Whether it runs.
+    pub(crate) fn runs(&self, queue: &QueueId) -> bool {
+        self.lock().contains_key(queue)
     }
 
     /// Ends all.

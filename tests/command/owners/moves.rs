@@ -188,3 +188,37 @@ fn a_change_counts_as_published_when_as_many_brokers_have_it_as_the_settings_say
     put(&world, "alice", "/again", "4");
     assert_eq!(own(&world, "alice")["unreceipted"], 0);
 }
+
+/// The invitation of the first day was given out for ever, and no other one was taken. [P-13]
+#[test]
+fn a_reader_that_missed_a_move_follows_with_an_invitation_of_now() {
+    let world = World::new();
+    let (mut first, _second) = two_brokers(&world);
+    let old = world.invitation("bob");
+    world.ok("alice", &["brokers", "remove", first.place()]);
+    first.process.end_with("KILL");
+    put(&world, "alice", "/b", "2");
+    world.without_storage();
+    let new = world.invitation("bob");
+    assert_ne!(new, old);
+    let taken = json(&world.ok("bob", &["follow", &new]));
+    assert_eq!(taken["result"], "renewed");
+    assert_eq!(bobs(&world), are(&[("/a", "1"), ("/b", "2")]));
+}
+
+/// [P-17] Who is granted again goes on with what it holds, while it watches.
+#[test]
+fn a_reader_that_was_denied_takes_a_new_invitation_without_an_end_of_the_follow() {
+    let world = World::new();
+    let _broker = world.alice_and_bob();
+    put(&world, "alice", "/a", "1");
+    let mut watch = world.begin("bob", &["watch"]);
+    watch.event("caught-up");
+    world.ok("alice", &["revoke", "bob"]);
+    while watch.event("verdict")["verdict"] != "denied" {}
+    put(&world, "alice", "/b", "2");
+    world.ok("bob", &["follow", &world.invitation("bob")]);
+    assert_eq!(watch.event("change")["path"], "/b");
+    world.put("/c", "3");
+    assert_eq!(watch.event("change")["path"], "/c");
+}

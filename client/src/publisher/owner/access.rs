@@ -10,7 +10,8 @@ use super::super::error::{GrantFailure, RevokeFailure};
 use super::super::room::Room;
 use super::signing::{Access, UNASKED};
 use super::{Owner, Published};
-use crate::state::{OwnView, ReaderRow, StateError};
+use crate::clock;
+use crate::state::{OwnStep, OwnView, ReaderRow, StateError};
 
 /// From so many epochs with live entries on, old ones are emptied before a new one begins: another one must always have room in
 /// the head, and its grants in one publish.
@@ -18,7 +19,7 @@ const EPOCHS_CROWDED: usize = HEAD_EPOCHS_MAX - 8;
 
 impl Owner {
     /// Makes the node of `card` a reader. Gives the invitation and the head that carries the change; for a node that is a reader
-    /// already, those of the first time.
+    /// already, an invitation that names the places of now.
     pub(in super::super) fn grant(
         &mut self,
         card: Card,
@@ -28,8 +29,7 @@ impl Owner {
     ) -> Result<(String, HeadNumber), GrantFailure> {
         let known = self.writer.readers().iter().find(|reader| reader.copy.card.verifying_key == card.verifying_key);
         if let Some(pseudonym) = known.map(|reader| reader.row.pseudonym) {
-            let text = self.state.read(|transaction| OwnView(transaction).invitation(&pseudonym))?;
-            return Ok((text.ok_or(WriterError::AlreadyReader)?, self.rank().number));
+            return Ok((self.invite_again(&pseudonym, addresses, now)?, self.rank().number));
         }
         self.sign_all_opening(now)?;
         let access = AccessChange { add: vec![Invitee { card, name }], locator: self.locator.clone(), ..AccessChange::default() };
@@ -46,6 +46,21 @@ impl Owner {
         })?;
         let published = published.ok_or(WriterError::NoSuchReader)?;
         Ok((text, published.number))
+    }
+
+    /// The invitation that was given out before, if all places are the same; else another one.
+    fn invite_again(&mut self, reader: &Pseudonym, addresses: Vec<String>, now: Timestamp) -> Result<String, GrantFailure> {
+        let known = self.state.read(|transaction| OwnView(transaction).invitation(reader))?;
+        let same = |text: &String| Invitation::parse(text).is_ok_and(|known| known.addresses == addresses);
+        if let Some(known) = known.filter(same) {
+            return Ok(known);
+        }
+        self.sign_all_opening(now)?;
+        let grant = self.writer.grant_for(&self.key, reader, &self.locator, &mut clock::entropy()?)?;
+        let invitation = Invitation { descriptor: self.writer.descriptor().clone(), card: self.key.card(), addresses, grant };
+        let text = invitation.sign(&self.key);
+        self.state.write(|transaction| OwnStep(transaction).put_invitation(reader, &text))?;
+        Ok(text)
     }
 
     /// Ends the access of `reader` in one publish: its row goes, a new epoch begins, everybody else is granted it. Whatever is
