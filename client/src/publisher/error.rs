@@ -249,7 +249,8 @@ pub enum MoveError {
     /// All brokers would be left, which ends the queue there: that has to be said. Nothing changed.
     #[error("this leaves the last broker, which closes the queue there; say so if that is meant")]
     LastBroker,
-    /// None of the brokers that stay held everything in time. New ones stay configured, and nobody was left.
+    /// None of the brokers that stay held everything in time. New ones stay configured, and nobody was left; if somebody was to be,
+    /// grants name what they named.
     #[error("no broker that stays holds everything yet; the others are kept")]
     NotHeld,
     /// A head could not be signed. New brokers stay configured; those to be left are used no more and may not have been told.

@@ -327,8 +327,9 @@ impl Publisher {
         answer.await.map_err(|_| TakeOverError::Closed)?
     }
 
-    /// The brokers from now on, and what grants name as the places of the queue; all grants are renewed if that changed. A broker that
-    /// is left gets the closed head once one that stays holds everything; that has `patience`, all together. [P-13]
+    /// The brokers from now on, and what grants name as the places of the queue; all grants are renewed if that changed, once it is
+    /// sure: not before a broker that stays holds everything, if others are left. Those get the closed head then. All of that has
+    /// `patience`, and the closed head as long again but at most 10 seconds, in which nothing is signed. [P-13]
     ///
     /// # Errors
     /// See [`MoveError`] for what changed.

@@ -32,8 +32,10 @@ pub(super) struct Owner {
     pub(super) key: Arc<NodeKey>,
     pub(super) writer: Writer,
     pub(super) floor: FloorPolicy,
-    /// Where readers find this node's storage and brokers; part of every grant.
+    /// Where readers find this node's storage and brokers; part of every grant that is sealed from now on.
     pub(super) locator: String,
+    /// What all grants name; `None` if that is not known.
+    pub(super) told: Option<String>,
     /// How many brokers have to receipt a publish before it is done and kept no longer for sending.
     pub(super) receipts: usize,
     /// A person said that this state is to be rebuilt from what is found. [P-4]
@@ -74,6 +76,8 @@ pub(super) struct Published {
     pub(super) number: HeadNumber,
     /// Records whose outbox rows it took.
     pub(super) paths: Vec<RecordPath>,
+    /// It has the grants of all readers, with the locator there is.
+    tells: bool,
 }
 
 impl Owner {
@@ -90,10 +94,10 @@ impl Owner {
                 writer
             }
         };
-        let (clock, receipted, renewing) = state.read(|transaction| {
+        let (clock, told, receipted, renewing) = state.read(|transaction| {
             let view = OwnView(transaction);
             let receipted = receipted(&view)?.map_or(HeadRank::default(), |cursor| cursor.rank);
-            Ok((view.clock()?, receipted, SealedView(transaction).renewing()?))
+            Ok((view.clock()?, view.told()?, receipted, SealedView(transaction).renewing()?))
         })?;
         let mut owner = Self {
             moved: state.is_moved()?,
@@ -103,6 +107,7 @@ impl Owner {
             writer,
             floor,
             locator,
+            told,
             receipts: 1,
             restoring: false,
             compared: false,
@@ -121,9 +126,10 @@ impl Owner {
     /// Stands where the durable rows stand after a merge, whatever was in memory.
     pub(super) fn reread(&mut self, writer: Writer, clock: u64) -> Result<(), StateError> {
         (self.writer, self.clock, self.settled) = (writer, clock, true);
-        (self.receipted, self.renewing) = self.state.read(|transaction| {
-            let receipted = receipted(&OwnView(transaction))?.map_or(HeadRank::default(), |cursor| cursor.rank);
-            Ok((receipted, SealedView(transaction).renewing()?))
+        (self.told, self.receipted, self.renewing) = self.state.read(|transaction| {
+            let view = OwnView(transaction);
+            let receipted = receipted(&view)?.map_or(HeadRank::default(), |cursor| cursor.rank);
+            Ok((view.told()?, receipted, SealedView(transaction).renewing()?))
         })?;
         self.floor.forget();
         self.recall_acknowledgements()

@@ -86,6 +86,10 @@ pub(super) struct Task {
     /// Changes of access that wait until something may be signed.
     deferred: Vec<Command>,
     moving: Option<Moving>,
+    /// Grants name other places than they are to name.
+    telling: bool,
+    /// That could not be mended: it is not tried again for now.
+    untellable: bool,
     tickets: Tickets,
     asking: Vec<oneshot::Sender<Vec<ReaderStatus>>>,
     snapshots: Snapshots,
@@ -116,6 +120,8 @@ impl Task {
             comparing: Comparing::new(config.compare_wait),
             deferred: Vec::new(),
             moving: None,
+            telling: false,
+            untellable: false,
             config,
             tickets: Tickets::default(),
             asking: Vec::new(),
@@ -192,10 +198,11 @@ impl Task {
         let run = move || {
             let mut owner = owner.lock().unwrap_or_else(PoisonError::into_inner);
             let done = step(&mut owner);
-            (done, owner.waiting(), owner.mark())
+            (done, owner.waiting(), owner.mark(), owner.has_to_tell())
         };
         let ended = tokio::task::spawn_blocking(run).await;
-        let (done, waiting, mark) = ended.map_err(|error| StateError::Io(std::io::Error::other(error)))?;
+        let (done, waiting, mark, telling) = ended.map_err(|error| StateError::Io(std::io::Error::other(error)))?;
+        self.telling = telling;
         if let Ok(waiting) = waiting {
             self.watched.waiting.send_if_modified(|known| std::mem::replace(known, waiting) != waiting);
         }

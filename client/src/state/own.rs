@@ -44,6 +44,14 @@ impl OwnView<'_> {
         Ok(u64::from_be_bytes(bytes))
     }
 
+    /// What all grants name; `None` if that is not known.
+    pub(crate) fn told(&self) -> Result<Option<String>, StateError> {
+        let table = self.0.open_table(tables::SETTINGS)?;
+        let Some(row) = table.get(TOLD)? else { return Ok(None) };
+        let text = std::str::from_utf8(row.value()).map_err(|_| StateError::Damaged("a locator is no text".into()))?;
+        Ok(Some(text.to_owned()))
+    }
+
     pub(crate) fn cursor_of(&self, number: HeadNumber) -> Result<Option<Cursor>, StateError> {
         let table = self.0.open_table(tables::HEADS)?;
         let Some(row) = table.get(number.value())? else { return Ok(None) };
@@ -124,6 +132,7 @@ fn keep(text: &str, prefix: &str, paths: &mut std::collections::BTreeSet<RecordP
 }
 
 const CLOCK: &str = "version-clock";
+const TOLD: &str = "told-locator";
 
 /// The owner's tables in one step.
 pub(crate) struct OwnStep<'t>(pub(crate) &'t WriteTransaction);
@@ -140,6 +149,22 @@ impl OwnStep<'_> {
 
     pub(crate) fn put_clock(&self, clock: u64) -> Result<(), StateError> {
         self.0.open_table(tables::SETTINGS)?.insert(CLOCK, clock.to_be_bytes().as_slice())?;
+        Ok(())
+    }
+
+    /// All grants name this. Invitations that were given out before do not.
+    pub(crate) fn put_told(&self, locator: &str) -> Result<(), StateError> {
+        let known =
+            self.0.open_table(tables::SETTINGS)?.insert(TOLD, locator.as_bytes())?.is_some_and(|old| old.value() == locator.as_bytes());
+        if !known {
+            self.0.open_table(tables::INVITATIONS)?.retain(|_, _| false)?;
+        }
+        Ok(())
+    }
+
+    /// What the grants of another branch name is not known.
+    pub(super) fn forget_told(&self) -> Result<(), StateError> {
+        self.0.open_table(tables::SETTINGS)?.remove(TOLD)?;
         Ok(())
     }
 

@@ -36,6 +36,7 @@ impl OwnStep<'_> {
         self.put_live(&rebuilt.records)?;
         self.put_attachments(&rebuilt.attachments, &[])?;
         self.end_renewal()?;
+        self.forget_told()?;
         self.put_writer(rebuilt.writer, None)?;
         self.forget_receipts(rebuilt.head)?;
         self.forget_readers(rebuilt.writer)

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_client::{Event, FollowError, Publisher, PublisherConfig, Rewound, State, Subscriber, SubscriberConfig};
+use tidings_client::{
+    BrokerState, Event, FollowError, MoveError, Publisher, PublisherConfig, Rewound, State, Subscriber, SubscriberConfig,
+};
 use tidings_core::Invitation;
 use tidings_core::reader::Verdict;
 use tidings_proto::{BrokerAddress, QueueId};
@@ -92,6 +94,86 @@ fn named(state: &State, peers: &Arc<Peers>, ports: &[u16]) -> Publisher {
 
 fn locator(ports: &[u16]) -> String {
     addresses(ports).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// What the newest grant says to a reader that begins now.
+async fn told(state: &State, queue: QueueId, peers: &Arc<Peers>, wanted: &str) -> String {
+    let mut subscriber = reader(state, queue, peers);
+    reads(&mut subscriber, wanted).await;
+    subscriber.close().await;
+    Subscriber::follows(state).expect("read").remove(0).locator
+}
+
+/// A move that was given up had told readers of the new brokers already: they left one that had everything for one that was dead. [P-13]
+#[tokio::test]
+async fn a_move_that_is_given_up_before_it_begins_tells_readers_nothing() {
+    let (state, peers) = (memory(), two());
+    let publisher = named(&memory(), &peers, &[1]);
+    published(&publisher, &[put("/a", "1")]).await;
+    let queue = follow_at(&publisher, &state, &[1]).await;
+    peers.0[1].1.set(|queue| queue.away = true);
+    let head = publisher.mark().borrow().signed;
+    let moved = publisher.set_brokers(addresses(&[2]), locator(&[2]), Duration::from_millis(50)).await;
+    assert!(matches!(moved, Err(MoveError::NotHeld)), "{moved:?}");
+    assert_eq!(publisher.mark().borrow().signed, head);
+    published(&publisher, &[put("/b", "1")]).await;
+    assert_eq!(told(&state, queue, &peers, "/b").await, locator(&[1]));
+}
+
+/// The broker that stays had everything and fails before it has the grants: they name again what they named. [P-13]
+#[tokio::test]
+async fn a_move_that_is_given_up_in_its_course_names_what_grants_named_before() {
+    let (state, peers) = (memory(), two());
+    let publisher = owner(&memory(), &peers, &[1, 2]);
+    publisher.set_brokers(addresses(&[1, 2]), locator(&[1]), LONG).await.expect("set");
+    let queue = follow_at(&publisher, &state, &[1]).await;
+    published(&publisher, &[put("/a", "1")]).await;
+    let second = &peers.0[1].1;
+    let held = publisher.mark().borrow().signed.number;
+    second.until(|queue| queue.heads.last().is_some_and(|head| head.rank().number == held)).await;
+    second.set(|queue| queue.hold_receipts = true);
+    let moved = publisher.set_brokers(addresses(&[2]), locator(&[2]), Duration::from_millis(500)).await;
+    assert!(matches!(moved, Err(MoveError::NotHeld)), "{moved:?}");
+    let open = publisher.status().expect("read").head;
+    peers.0[0].1.until(|queue| queue.heads.last().is_some_and(|head| head.rank() >= open)).await;
+    published(&publisher, &[put("/b", "1")]).await;
+    assert_eq!(told(&state, queue, &peers, "/b").await, locator(&[1]));
+}
+
+/// An owner that was killed while it added a broker, or whose settings somebody edited, never told its readers. [P-13]
+#[tokio::test]
+async fn readers_are_told_once_of_places_that_changed_while_the_owner_was_away() {
+    let (own, state, peers) = (memory(), memory(), two());
+    let before = named(&own, &peers, &[1]);
+    published(&before, &[put("/a", "1")]).await;
+    let queue = follow_at(&before, &state, &[1]).await;
+    let head = before.mark().borrow().signed.number;
+    before.close().await;
+    for _ in 0..2 {
+        let after = named(&own, &peers, &[1, 2]);
+        let mut mark = after.mark();
+        let told = mark.wait_for(|mark| mark.signed.number > head && mark.receipted == mark.signed);
+        let told = tokio::time::timeout(LONG, told).await.expect("in time").expect("open").signed.number;
+        assert_eq!(told.value(), head.value() + 1);
+        after.close().await;
+    }
+    assert_eq!(told(&state, queue, &peers, "/a").await, locator(&[1, 2]));
+}
+
+/// A broker that froze kept everything back for as long as the whole move might take. [P-13]
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_does_not_take_the_closed_head_holds_publishing_up_for_ten_seconds() {
+    let peers = two();
+    let publisher = named(&memory(), &peers, &[1, 2]);
+    published(&publisher, &[put("/a", "1")]).await;
+    crate::broker_is(&publisher, 0, BrokerState::Connected).await;
+    peers.0[0].1.set(|queue| queue.hold_receipts = true);
+    let (began, moving) = (tokio::time::Instant::now(), publisher.clone());
+    let moved = tokio::spawn(async move { moving.set_brokers(addresses(&[2]), locator(&[2]), Duration::from_secs(3_600)).await });
+    let moved = moved.await.expect("ended").expect("moved");
+    assert_eq!(moved.uninformed, addresses(&[1]));
+    assert!(began.elapsed() < Duration::from_secs(11), "{:?}", began.elapsed());
+    published(&publisher, &[put("/b", "1")]).await;
 }
 
 /// An invitation named for ever the brokers of the day when it was first given out. [P-13]

@@ -2,7 +2,7 @@
 
 use tidings_core::access::Rights;
 use tidings_core::head::QueueState;
-use tidings_core::writer::NewTerm;
+use tidings_core::writer::{GrantedReader, NewTerm};
 use tidings_proto::frames::Request;
 use tidings_proto::{HeadNumber, Pseudonym, Timestamp};
 
@@ -63,13 +63,23 @@ impl Owner {
         self.try_sign(&Room::none(), Access::Renew(owner), now, |_, _| Ok(()))
     }
 
-    /// Seals the grants of all readers anew, with the locator there is now.
+    /// Whether a reader's grant may name other places than it is to name.
+    pub(in super::super) fn has_to_tell(&self) -> bool {
+        let is_other = |reader: &GrantedReader| reader.row.rights != Rights::Owner;
+        self.told.as_deref() != Some(self.locator.as_str()) && self.writer.readers().iter().any(is_other)
+    }
+
+    /// Seals the grants of all readers anew, with the locator there is now. That all of them name it is durable with the last.
     pub(in super::super) fn grant_anew(&mut self, now: Timestamp) -> Result<(), SignError> {
         self.sign_all_opening(now)?;
         let all: Vec<Pseudonym> = self.writer.readers().iter().map(|reader| reader.row.pseudonym).collect();
-        for some in all.chunks(RENEWED_TOGETHER) {
-            self.try_sign(&Room::none(), Access::Renew(some.to_vec()), now, |_, _| Ok(()))?;
+        let count = all.len().div_ceil(RENEWED_TOGETHER);
+        for (some, left) in all.chunks(RENEWED_TOGETHER).zip((0..count).rev()) {
+            let locator = self.locator.clone();
+            let last = |step: &OwnStep<'_>| if left == 0 { step.put_told(&locator) } else { Ok(()) };
+            self.try_sign(&Room::none(), Access::Renew(some.to_vec()), now, |step, _| last(step))?;
         }
+        self.told = Some(self.locator.clone());
         Ok(())
     }
 }

@@ -195,6 +195,9 @@ impl Owner {
         match done {
             Ok(published) => {
                 self.writer = writer;
+                if published.tells {
+                    self.told = Some(self.locator.clone());
+                }
                 // That step took the receipts before it along.
                 self.receipts_unkept = false;
                 self.term_began()?;
@@ -237,8 +240,13 @@ impl Owner {
         step.put_writer(writer, Some(&self.writer))?;
         step.put_signed(&signed.head.cursor(), &Request::Publish(signed.publish()).encode())?;
         let paths = drafts.into_iter().take(waiting).map(|draft| draft.mutation.path).collect();
+        // All grants were sealed, now and with this locator.
+        let tells = signed.access_put.len() == writer.readers().len();
+        if tells {
+            step.put_told(&self.locator)?;
+        }
         let number = signed.head.rank().number;
-        Ok((signed, Published { number, paths }))
+        Ok((signed, Published { number, paths, tells }))
     }
 
     /// What waits, as far as there is room; the raise of the floor; and beside it what is to be signed again.

@@ -12,7 +12,7 @@ impl Task {
     /// Takes the changes that wait, if something may be signed; refuses them while another writer is in the way.
     pub(super) async fn change_access(&mut self) {
         let conflict = self.comparing.conflict().is_some();
-        if self.deferred.is_empty() || !(conflict || self.comparing.is_open()) {
+        if self.deferred.is_empty() || !(conflict || (self.comparing.is_open() && !self.is_closing())) {
             return;
         }
         for command in std::mem::take(&mut self.deferred) {
