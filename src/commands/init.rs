@@ -54,7 +54,10 @@ pub(crate) async fn run(globals: Globals, args: InitArgs) -> Result<(), Failure>
         return Err(Failure::usage(error, "give the whole second line that `tidings broker` prints"));
     }
     let folder = globals.folder()?;
-    Storages::open(&args.storage, &folder).map_err(|error| Failure::usage(error, "name a storage that lasts, like file:///DIR"))?;
+    let storages = Storages::open(&args.storage, &folder);
+    let storages = storages.map_err(|error| Failure::usage(error, "name a storage that lasts, like file:///DIR"))?;
+    let crowded = |error| Failure::usage(error, "name fewer brokers, or storages with shorter addresses");
+    storages.locator_with(&args.broker).map_err(crowded)?;
     let brokers = args.broker.iter().map(BrokerAddress::to_string).collect();
     let config = Config { brokers, storage: args.storage, ..Config::default() };
     if let Some(key) = &args.restore {

@@ -132,7 +132,7 @@ impl Home {
         Config::read(&self.folder.join(SETTINGS))?.addresses()
     }
 
-    /// Replaces the brokers in the settings.
+    /// Replaces the brokers in the settings. One caller at a time: whoever holds the turn of a change of brokers.
     ///
     /// # Errors
     /// The settings cannot be read or written; they are as they were.
@@ -146,9 +146,10 @@ impl Home {
     /// What readers are told of the places of the queue with these brokers.
     ///
     /// # Errors
-    /// As [`Home::storages`].
+    /// As [`Home::storages`]; or readers cannot be told of all of them.
     pub(crate) fn locator(&self, brokers: &[BrokerAddress]) -> Result<String, Failure> {
-        Ok(self.storages()?.locator_with(brokers))
+        let crowded = |error| Failure::new(error, "name fewer brokers, or storages with shorter addresses, in config.toml");
+        self.storages()?.locator_with(brokers).map_err(crowded)
     }
 
     /// Where it is.

@@ -38,12 +38,18 @@ impl Storages {
         }
     }
 
-    /// What grants say with these brokers: those that find room behind the storages, the first ones.
-    pub(crate) fn locator_with(&self, brokers: &[BrokerAddress]) -> String {
-        brokers.iter().fold(self.locator.clone(), |locator, broker| match format!("{locator} {broker}") {
-            longer if longer.len() <= LOCATOR_BYTES_MAX => longer,
-            _ => locator,
-        })
+    /// What grants say with these brokers.
+    ///
+    /// # Errors
+    /// There is no room for all of them: readers would never find those that are left out. In words.
+    pub(crate) fn locator_with(&self, brokers: &[BrokerAddress]) -> Result<String, String> {
+        let locator = brokers.iter().fold(self.locator.clone(), |locator, broker| format!("{locator} {broker}"));
+        match locator.len() {
+            0..=LOCATOR_BYTES_MAX => Ok(locator),
+            bytes => Err(format!(
+                "the addresses of the storages and brokers have {bytes} bytes together; readers are told at most {LOCATOR_BYTES_MAX}"
+            )),
+        }
     }
 }
 
@@ -119,6 +125,17 @@ mod tests {
     fn readers_are_told_no_password() {
         let storages = of(&["https://me:secret@host.example/x", "file:///b%20c"]).expect("two storages");
         assert_eq!(storages.locator, "https://host.example/x file:///b%20c");
+    }
+
+    /// Brokers that found no room were left out without a word, and no reader ever heard of them.
+    #[test]
+    fn a_broker_that_readers_cannot_be_told_of_is_refused() {
+        let storages = of(&["file:///b"]).expect("a storage");
+        let broker = |port: u16| -> BrokerAddress { format!("tidings://{}.example:{port}", "b".repeat(200)).parse().expect("an address") };
+        let locator = storages.locator_with(&[broker(1), broker(2)]).expect("there is room for two");
+        assert_eq!(locator, format!("file:///b {} {}", broker(1), broker(2)));
+        let error = storages.locator_with(&[broker(1), broker(2), broker(3)]).expect_err("there is none for three");
+        assert!(error.contains("at most 512"), "{error}");
     }
 
     #[test]

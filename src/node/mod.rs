@@ -196,7 +196,7 @@ impl Running {
         let state = open_state(&home)?;
         let (dial, endpoint) = dial(reach, patience)?;
         let brokers = home.config.addresses()?;
-        let locator = storages.locator_with(&brokers);
+        let locator = home.locator(&brokers)?;
         let mut config = PublisherConfig::new(Arc::clone(&dial), brokers);
         config.receipts = home.config.receipts.unwrap_or(1).max(1);
         config.restoring = home.is_restoring();

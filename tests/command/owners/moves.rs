@@ -189,6 +189,10 @@ fn a_change_counts_as_published_when_as_many_brokers_have_it_as_the_settings_say
     assert_eq!(own(&world, "alice")["unreceipted"], 0);
 }
 
+fn config(world: &World) -> String {
+    std::fs::read_to_string(world.path("alice/config.toml")).expect("the settings")
+}
+
 /// The invitation of the first day was given out for ever, and no other one was taken. [P-13]
 #[test]
 fn a_reader_that_missed_a_move_follows_with_an_invitation_of_now() {
@@ -221,4 +225,23 @@ fn a_reader_that_was_denied_takes_a_new_invitation_without_an_end_of_the_follow(
     assert_eq!(watch.event("change")["path"], "/b");
     world.put("/c", "3");
     assert_eq!(watch.event("change")["path"], "/c");
+}
+
+/// Readers were told of as many brokers as found room, and nobody was told of that.
+#[test]
+fn a_broker_that_readers_cannot_be_told_of_is_refused() {
+    let world = World::new();
+    let broker = world.broker("127.0.0.1:0", &[]);
+    let other = |port: u16| broker.address.replace(broker.place(), &format!("a-broker-with-a-long-name.example:{port}"));
+    let (one, two, three) = (other(1), other(2), other(3));
+    let all = ["--broker", &broker.address, "--broker", &one, "--broker", &two, "--broker", &three];
+    let crowded = world.run("alice", &[&["init"], &all[..]].concat());
+    assert_eq!(crowded.exit_and_effect(), (2, "none".to_owned()), "{}", crowded.err);
+    world.ok("alice", &[&["init"], &all[..4]].concat());
+    let before = config(&world);
+    let long = broker.address.replace(broker.place(), &format!("{}.example:4", "b".repeat(200)));
+    let refused = world.run("alice", &["brokers", "add", &long]);
+    assert_eq!(refused.exit_and_effect(), (1, "none".to_owned()), "{}", refused.err);
+    assert!(refused.error().contains("readers are told at most 512"), "{}", refused.err);
+    assert_eq!(config(&world), before);
 }
