@@ -1,5 +1,6 @@
 //! `tidings brokers`: where the own queue is kept.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
@@ -10,7 +11,7 @@ use tidings_proto::BrokerAddress;
 use super::status::Broker;
 use crate::args::Globals;
 use crate::failure::{Effect, Exit, Failure};
-use crate::node::{Node, Reach, conflict_failure, state_failure};
+use crate::node::{Node, Reach, Running, conflict_failure, state_failure};
 
 /// Time for the readers' grants and the refill of a new broker, beyond `--timeout`.
 const REFILL: Duration = Duration::from_secs(30);
@@ -31,7 +32,8 @@ pub(crate) struct BrokersArgs {
 enum What {
     /// List them, best first
     Ls,
-    /// Publish to one more broker: it is brought to the newest head, and readers are told of it
+    /// Publish to one more broker: it is brought to the newest head, and readers are told of it. Of one that is named already, do what
+    /// is left to do
     Add {
         /// The second line that `tidings broker` prints
         address: String,
@@ -85,23 +87,38 @@ async fn list(globals: &Globals, node: &Node) -> Result<(), Failure> {
 
 async fn add(globals: &Globals, node: &Node, address: &str) -> Result<(), Failure> {
     let address: BrokerAddress = parse(address)?;
-    let mut brokers = node.home.brokers()?;
-    if brokers.contains(&address) {
-        return Err(Failure::new(format!("{address} is one of the brokers already"), "see `tidings brokers ls`"));
-    }
-    brokers.push(address.clone());
-    // Kept first: what is published there must not be forgotten by a crash.
-    node.home.keep_brokers(&brokers)?;
-    let locator = node.home.locator(&brokers)?;
-    node.publisher.set_brokers(brokers, locator, node.patience + REFILL).await.map_err(move_failure)?;
+    let (new, patience) = (address.clone(), node.patience + REFILL);
+    let known = node.running().change_brokers(node.patience, |running| added(running, new, patience)).await?;
     filled(node, &address).await?;
-    let changed = Changed { result: "added", address: address.to_string(), informed: false };
-    globals.form().line(&changed, || format!("added {}", changed.address))
+    let changed = Changed { result: if known { "kept" } else { "added" }, address: address.to_string(), informed: false };
+    globals.form().line(&changed, || match known {
+        true => format!("{} was one of the brokers already; it has everything, and readers are told of it", changed.address),
+        false => format!("added {}", changed.address),
+    })
+}
+
+/// True if it was one of the brokers already: what was left to do for it is done.
+async fn added(running: Arc<Running>, address: BrokerAddress, patience: Duration) -> Result<bool, Failure> {
+    let mut brokers = running.home.brokers()?;
+    let known = brokers.contains(&address);
+    if !known {
+        brokers.push(address);
+    }
+    let locator = running.home.locator(&brokers)?;
+    // Kept first: what is published there must not be forgotten by a crash.
+    if !known {
+        running.home.keep_brokers(&brokers)?;
+    }
+    match running.publisher.set_brokers(brokers, locator, patience).await {
+        // How it is, its state says; readers are told of it as soon as something can be published.
+        Ok(_) | Err(MoveError::NotHeld) => Ok(known),
+        Err(error) => Err(move_failure(error).effect(Effect::Unknown)),
+    }
 }
 
 /// Waits until a new broker has everything.
 async fn filled(node: &Node, address: &BrokerAddress) -> Result<(), Failure> {
-    use BrokerState::{Comparing, Connected, Connecting, Idle, Recovering, Transferring};
+    use BrokerState::{Comparing, Connected, Connecting, Idle, Recovering, Refused, Transferring};
     let deadline = Instant::now() + node.patience + REFILL;
     loop {
         let brokers = node.publisher.status().map_err(state_failure)?.brokers;
@@ -112,7 +129,10 @@ async fn filled(node: &Node, address: &BrokerAddress) -> Result<(), Failure> {
             state => {
                 let error =
                     format!("{}:{} is one of the brokers from now on, but {}: {}", address.host, address.port, state.words(), broker.error);
-                let action = "nothing is to be done if that passes: it is filled then; else `tidings brokers remove --force`";
+                let action = match state {
+                    Refused => format!("if it does not admit this node, run `tidings broker allow {}` there", node.home.key.did()),
+                    _ => "nothing is to be done if that passes: it is filled then; else `tidings brokers remove --force`".to_owned(),
+                };
                 return Err(Failure::new(error, action).effect(Effect::Done).exit(Exit::Unreachable));
             }
         }
@@ -120,33 +140,54 @@ async fn filled(node: &Node, address: &BrokerAddress) -> Result<(), Failure> {
 }
 
 async fn remove(globals: &Globals, node: &Node, address: &str, force: bool) -> Result<(), Failure> {
-    let all = node.home.brokers()?;
-    let (gone, stay): (Vec<_>, Vec<_>) = all.into_iter().partition(|broker| is_meant(broker, address));
-    let [gone] = gone.as_slice() else {
-        return Err(Failure::new(format!("{address}: no broker is called so"), "see `tidings brokers ls`"));
-    };
+    let gone = meant(&node.home.brokers()?, address)?;
     node.tried().await?;
-    let status = node.publisher.status().map_err(state_failure)?;
-    if let Some(found) = &status.conflict {
+    if let Some(found) = &node.publisher.status().map_err(state_failure)?.conflict {
         return Err(conflict_failure(format!("{} stands at head {} of another writer with this key", found.broker, found.rank)));
     }
-    let answers = status.brokers.iter().any(|broker| broker.address == *gone && is_up(broker));
+    let answers = answers(node, &gone).await?;
     if !answers && !force {
-        return Err(silent(gone));
+        return Err(silent(&gone));
     }
-    let locator = node.home.locator(&stay)?;
     let patience = if answers { node.patience + REFILL } else { SILENT };
-    let moved = match stay.is_empty() && force {
-        true => node.publisher.leave_all_brokers(locator, patience).await,
-        false => node.publisher.set_brokers(stay.clone(), locator, patience).await,
-    };
-    let moved = moved.map_err(move_failure)?;
-    node.home.keep_brokers(&stay)?;
-    // Of a broker that never had the queue nobody has to be sent on.
-    let informed = !moved.uninformed.contains(gone);
+    let left = gone.clone();
+    let informed = node.running().change_brokers(node.patience, |running| removed(running, left, force, patience)).await?;
     let changed = Changed { result: "removed", address: gone.to_string(), informed };
     globals.form().line(&changed, || format!("removed {}", changed.address))?;
-    if informed || force { Ok(()) } else { Err(uninformed(gone)) }
+    if informed || force { Ok(()) } else { Err(uninformed(&gone)) }
+}
+
+/// Whether it sends readers on, once it was tried.
+async fn answers(node: &Node, gone: &BrokerAddress) -> Result<bool, Failure> {
+    use BrokerState::{Comparing, Connecting, Idle, Recovering};
+    let deadline = Instant::now() + node.patience;
+    loop {
+        let brokers = node.publisher.status().map_err(state_failure)?.brokers;
+        match brokers.iter().find(|broker| broker.address == *gone) {
+            Some(broker) if is_up(broker) => return Ok(true),
+            Some(broker) if matches!(broker.state, Idle | Connecting | Comparing | Recovering) && Instant::now() < deadline => {
+                tokio::time::sleep(LOOK).await;
+            }
+            Some(_) => return Ok(false),
+            // The node left it before; the settings say otherwise.
+            None => return Ok(true),
+        }
+    }
+}
+
+/// Leaves a broker, and forgets it in the settings; true if it has the closed head.
+async fn removed(running: Arc<Running>, gone: BrokerAddress, force: bool, patience: Duration) -> Result<bool, Failure> {
+    let mut stay = running.home.brokers()?;
+    stay.retain(|broker| *broker != gone);
+    let locator = running.home.locator(&stay)?;
+    let moved = match stay.is_empty() && force {
+        true => running.publisher.leave_all_brokers(locator, patience).await,
+        false => running.publisher.set_brokers(stay.clone(), locator, patience).await,
+    };
+    let moved = moved.map_err(move_failure)?;
+    running.home.keep_brokers(&stay).map_err(|failure| failure.effect(Effect::Unknown))?;
+    // Of a broker that never had the queue nobody has to be sent on.
+    Ok(!moved.uninformed.contains(&gone))
 }
 
 fn is_up(broker: &BrokerStatus) -> bool {
@@ -159,8 +200,18 @@ fn silent(gone: &BrokerAddress) -> Failure {
     Failure::new(format!("{}:{} cannot be told that the queue leaves it", gone.host, gone.port), action).exit(Exit::Unreachable)
 }
 
-fn is_meant(broker: &BrokerAddress, text: &str) -> bool {
-    broker.to_string() == text || format!("{}:{}", broker.host, broker.port) == text
+/// The one of these that a text names.
+fn meant(brokers: &[BrokerAddress], text: &str) -> Result<BrokerAddress, Failure> {
+    let is_named = |broker: &&BrokerAddress| broker.to_string() == text || format!("{}:{}", broker.host, broker.port) == text;
+    let named: Vec<_> = brokers.iter().filter(is_named).collect();
+    match named.as_slice() {
+        [broker] => Ok((*broker).clone()),
+        [] => Err(Failure::new(format!("{text}: no broker is called so"), "see `tidings brokers ls`")),
+        _ => {
+            let all: Vec<_> = named.iter().map(ToString::to_string).collect();
+            Err(Failure::new(format!("{text}: more than one broker is meant"), format!("name one of {}", all.join(" and "))))
+        }
+    }
 }
 
 fn parse(text: &str) -> Result<BrokerAddress, Failure> {

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use tidings_client::{folder, whole_file};
 
-/// Writes a file, mode 0600; durable with its name when this returns. Beside its place first: what stands at `path` is whole.
+/// Writes a file, mode 0600; durable with its name when this returns. Beside its place first: what stands at `path` is whole. Only one
+/// caller at a time: the draft has the same name each time, so that a crash leaves at most one, and the next write takes its place.
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(".new");

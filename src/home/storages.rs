@@ -131,7 +131,8 @@ mod tests {
     #[test]
     fn a_broker_that_readers_cannot_be_told_of_is_refused() {
         let storages = of(&["file:///b"]).expect("a storage");
-        let broker = |port: u16| -> BrokerAddress { format!("tidings://{}.example:{port}", "b".repeat(200)).parse().expect("an address") };
+        let name = "b".repeat(50);
+        let broker = |port: u16| -> BrokerAddress { format!("tidings://{name}.{name}.{name}.{name}:{port}").parse().expect("an address") };
         let locator = storages.locator_with(&[broker(1), broker(2)]).expect("there is room for two");
         assert_eq!(locator, format!("file:///b {} {}", broker(1), broker(2)));
         let error = storages.locator_with(&[broker(1), broker(2), broker(3)]).expect_err("there is none for three");

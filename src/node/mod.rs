@@ -1,5 +1,6 @@
 //! A node while a command uses it: its home, its state, its connections. One process runs it; commands of others borrow it.
 
+mod brokers;
 mod failures;
 mod follows;
 mod outbox;
@@ -21,6 +22,7 @@ use tidings_client::connection::ConnectOptions;
 use tidings_client::{Compared, Dial, Endpoint, Follow, Network, Nowhere, Publisher, PublisherConfig, State, StateError, Subscriber};
 use tidings_datastore::channel::StorageArchive;
 use tidings_datastore::{Datastore, DatastoreConfig};
+use tokio::runtime::Handle;
 
 use crate::args::Globals;
 use crate::console::Console;
@@ -86,6 +88,10 @@ pub(crate) struct Running {
     /// The follows that are kept up.
     pub(crate) kept_up: Follows,
     endpoint: Option<Endpoint>,
+    /// Where its tasks run: commands have runtimes of their own, which end with them.
+    runtime: Handle,
+    /// Held while its brokers are changed.
+    moving: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Node {
@@ -210,7 +216,8 @@ impl Running {
         let datastore = Datastore::open(state.clone(), publisher.clone(), config).await.map_err(failures::opening_failure)?;
         let shelf = Shelf::new(state.clone(), &publisher, storages.driver, reach);
         let kept_up = Follows::new(state.clone(), &home, (reach != Reach::Offline).then_some(dial));
-        Ok(Self { home, state, publisher, datastore, storages: storages.addresses, shelf, kept_up, endpoint })
+        let (storages, runtime, moving) = (storages.addresses, Handle::current(), Arc::default());
+        Ok(Self { home, state, publisher, datastore, storages, shelf, kept_up, endpoint, runtime, moving })
     }
 
     /// All follows.

@@ -1,6 +1,7 @@
 //! Brokers that come, go, die and lag. [P-10] [P-13]
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -193,6 +194,79 @@ fn config(world: &World) -> String {
     std::fs::read_to_string(world.path("alice/config.toml")).expect("the settings")
 }
 
+/// The brokers in the settings: of `known` those that are there.
+fn configured(world: &World, known: &[&Broker]) -> Vec<bool> {
+    let config = config(world);
+    known.iter().map(|broker| config.contains(&broker.address)).collect()
+}
+
+/// An owner that is killed within `brokers add`, or whose settings a person edits, has a broker that no reader was told of; a repetition
+/// was refused. [P-13]
+#[test]
+fn a_broker_that_is_only_in_the_settings_is_told_to_readers_at_the_next_start() {
+    let world = World::new();
+    let mut first = world.alice_and_bob();
+    put(&world, "alice", "/a", "1");
+    bob_is_content(&world);
+    let second = world.broker_in("other", "127.0.0.1:0", &[]);
+    let both = config(&world).replace("brokers = [", &format!("brokers = [\n    \"{}\",", second.address));
+    std::fs::write(world.path("alice/config.toml"), both).expect("the folder is writable");
+    put(&world, "alice", "/b", "2");
+    let head = own(&world, "alice")["head"].clone();
+    bob_is_content(&world);
+    let kept = json(&world.ok("alice", &["brokers", "add", &second.address]));
+    assert_eq!((&kept["result"], own(&world, "alice")["head"].clone()), (&"kept".into(), head), "it was told once");
+    first.process.end_with("KILL");
+    put(&world, "alice", "/c", "3");
+    world.without_storage();
+    assert_eq!(bobs(&world), are(&[("/a", "1"), ("/b", "2"), ("/c", "3")]));
+}
+
+/// Both wrote one draft of the settings, and one of them was told of a failure after it had written.
+#[test]
+fn of_two_brokers_that_are_added_at_once_both_are_there() {
+    let world = World::new();
+    let first = world.alice_and_bob();
+    put(&world, "alice", "/a", "1");
+    let _up = world.up("alice");
+    let (second, third) = (world.broker_in("second", "127.0.0.1:0", &[]), world.broker_in("third", "127.0.0.1:0", &[]));
+    let adding: Vec<_> = [&second, &third].map(|broker| world.begin("alice", &["brokers", "add", &broker.address])).into();
+    for mut add in adding {
+        assert_eq!((json(&add.line())["result"].clone(), add.wait().code()), ("added".into(), Some(0)));
+    }
+    assert_eq!(configured(&world, &[&first, &second, &third]), [true; 3]);
+    assert_eq!([&first, &second, &third].map(|broker| state(&world, broker)), ["connected"; 3]);
+}
+
+/// The node went on with the move, and the settings kept the broker that it had left: the next start named it again. And as long as it
+/// was waited for, nothing was published. [P-13]
+#[cfg(unix)]
+#[test]
+fn a_removal_whose_caller_is_gone_is_carried_out_and_holds_nobody_up_for_long() {
+    let world = World::new();
+    let (first, second) = two_brokers(&world);
+    let _up = world.up("alice");
+    wait_for(|| state(&world, &first) == "connected");
+    let sent = std::process::Command::new("sh").arg("-c").arg(format!("kill -STOP {}", first.process.pid())).status();
+    assert!(sent.expect("a shell").success());
+    let mut remove = world.begin("alice", &["brokers", "remove", first.place()]);
+    // Those that are left are listed last.
+    wait_for(|| json(world.ok("alice", &["brokers", "ls"]).lines().next().expect("a line"))["address"] == second.address.as_str());
+    remove.end_with("KILL");
+    let began = Instant::now();
+    put(&world, "alice", "/meanwhile", "2");
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
+    wait_for(|| configured(&world, &[&first, &second]) == [false, true]);
+    assert_eq!(world.ok("alice", &["brokers", "ls"]).lines().count(), 1);
+}
+
+fn wait_for(is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it does not come to it");
+    }
+}
+
 /// The invitation of the first day was given out for ever, and no other one was taken. [P-13]
 #[test]
 fn a_reader_that_missed_a_move_follows_with_an_invitation_of_now() {
@@ -239,9 +313,24 @@ fn a_broker_that_readers_cannot_be_told_of_is_refused() {
     assert_eq!(crowded.exit_and_effect(), (2, "none".to_owned()), "{}", crowded.err);
     world.ok("alice", &[&["init"], &all[..4]].concat());
     let before = config(&world);
-    let long = broker.address.replace(broker.place(), &format!("{}.example:4", "b".repeat(200)));
+    let long = broker.address.replace(broker.place(), &format!("{0}.{0}.{0}.example:4", "b".repeat(50)));
     let refused = world.run("alice", &["brokers", "add", &long]);
     assert_eq!(refused.exit_and_effect(), (1, "none".to_owned()), "{}", refused.err);
     assert!(refused.error().contains("readers are told at most 512"), "{}", refused.err);
     assert_eq!(config(&world), before);
+}
+
+/// Two identities at one place.
+#[test]
+fn a_place_that_means_two_brokers_is_said_to_be_ambiguous() {
+    let world = World::new();
+    let broker = world.broker("127.0.0.1:0", &[]);
+    world.ok("alice", &["init", "--broker", &broker.address]);
+    let (pin, rest) = broker.address.split_once("pin=").map(|(_, pin)| pin.split_at(pin.find('&').unwrap_or(pin.len()))).expect("a pin");
+    let twin = broker.address.replace(&format!("pin={pin}{rest}"), &format!("pin={}{rest}", "A".repeat(pin.len())));
+    let text = config(&world).replace("brokers = [", &format!("brokers = [\n    \"{twin}\","));
+    std::fs::write(world.path("alice/config.toml"), text).expect("the folder is writable");
+    let refused = world.run("alice", &["brokers", "remove", broker.place()]);
+    assert_eq!(refused.exit_and_effect(), (1, "none".to_owned()), "{}", refused.err);
+    assert!(refused.error().contains("more than one"), "{}", refused.err);
 }
