@@ -137,11 +137,12 @@ fn a_watch_that_reaches_nobody_prints_a_verdict() {
 }
 
 #[test]
-fn who_follows_an_owner_twice_is_told_so() {
+fn who_follows_an_owner_twice_is_told_so_and_follows_once() {
     let world = World::new();
     let _broker = world.alice_and_bob();
-    let again = world.run("bob", &["follow", &world.invitation("bob"), "--as", "alice"]);
-    assert_eq!((again.exit_and_effect(), again.error().contains("followed already")), (failed("none"), true), "{}", again.err);
+    let again = json(&world.ok("bob", &["follow", &world.invitation("bob"), "--as", "alice"]));
+    assert_eq!(again["result"], "renewed");
+    assert_eq!(json(&world.ok("bob", &["status"]))["follows"].as_array().map(Vec::len), Some(1));
 }
 
 /// [P-17] From the receipt on, the broker serves that reader no more.
