@@ -85,13 +85,15 @@ async fn shown(connection: &Connection, subscribe: Subscribe, with_pulse: bool) 
             _ => {}
         }
     };
+    if !with_pulse {
+        return Ok((Some(head), None));
+    }
     let until = Instant::now() + PULSE_WAIT;
-    while with_pulse {
+    loop {
         match timeout_at(until, stream.replies.receive()).await {
             Ok(Ok(Reply::Pulse(pulse))) => return Ok((Some(head), Some(pulse))),
             Ok(Ok(_)) => {}
-            Ok(Err(_)) | Err(_) => break,
+            Ok(Err(_)) | Err(_) => return Ok((Some(head), None)),
         }
     }
-    Ok((Some(head), None))
 }
