@@ -155,16 +155,34 @@ impl Running {
 
     /// Asks it to end (SIGINT). It must end without failure.
     pub(super) fn interrupt(&self) -> Result<(), Failure> {
-        let asked = Command::new("sh").arg("-c").arg(format!("kill -INT {}", self.pid)).status();
-        asked.map_err(|error| failed(&self.name, &error))?;
+        self.ask_to_end()?;
         self.finish()
+    }
+
+    /// Asks it to end (SIGINT). It must end with this exit code.
+    pub(super) fn interrupt_failing(&self, code: i32) -> Result<(), Failure> {
+        self.ask_to_end()?;
+        let status = self.ended()?;
+        if status.is_none_or(|status| status.code() == Some(code)) { Ok(()) } else { Err(failed(&self.name, &"it ended otherwise")) }
+    }
+
+    fn ask_to_end(&self) -> Result<(), Failure> {
+        let asked = Command::new("sh").arg("-c").arg(format!("kill -INT {}", self.pid)).status();
+        asked.map(drop).map_err(|error| failed(&self.name, &error))
     }
 
     /// Waits for its end. It must end without failure.
     pub(super) fn finish(&self) -> Result<(), Failure> {
-        let Some(mut child) = self.children.take(self.pid) else { return Ok(()) };
-        let status = child.wait().map_err(|error| failed(&self.name, &error))?;
-        if status.success() { Ok(()) } else { Err(failed(&self.name, &status)) }
+        match self.ended()? {
+            Some(status) if !status.success() => Err(failed(&self.name, &status)),
+            _ => Ok(()),
+        }
+    }
+
+    /// How it ended; `None` if that was waited for before.
+    fn ended(&self) -> Result<Option<ExitStatus>, Failure> {
+        let child = self.children.take(self.pid);
+        child.map(|mut child| child.wait()).transpose().map_err(|error| failed(&self.name, &error))
     }
 }
 

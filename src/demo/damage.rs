@@ -24,10 +24,13 @@ pub(super) fn play(stage: &Stage, teller: &Teller, broker: &Running, place: &str
     check(code == 4, "z", &format!("it ended with {code}: {}", printed.error.trim()))?;
     check(printed.out.contains(r#""verdict":"withheld""#), "z", "it does not name the damage")?;
     check(!printed.out.contains(r#""event":"change""#), "z", "it was handed something")?;
-    broker.interrupt()?;
+    broker.interrupt_failing(1)?;
+    let log = std::fs::read_to_string(stage.path("broker.log")).map_err(|error| failed("broker", &error))?;
+    let told = log.lines().any(|line| line.contains("ERROR") && line.contains("is damaged") && line.contains(".sst"));
+    check(told, "broker", "its log does not name the damage")?;
     teller.step(
         "z",
-        "a byte was flipped in the broker's database: z, a new reader, is handed nothing, says `withheld` and exits with 4",
+        "a byte was flipped in the broker's database: z, a new reader, is handed nothing, says `withheld` and exits with 4; the broker's log names the file",
         began.elapsed(),
     )
 }

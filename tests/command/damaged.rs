@@ -76,7 +76,11 @@ fn a_broker_that_meets_damage_tells_its_operator_once_and_with_its_exit_code() {
     let (world, place, [first, _]) = two_queues();
     damage_the_first_queue(&world);
     let mut broker = logged(&world, &place);
-    let refused = |owner| world.run(owner, &["--timeout", "5s", "put", "/b", &world.file("value", "red")]).code != 0;
+    let refused = |owner| {
+        let done = world.run(owner, &["--timeout", "5s", "put", "/b", &world.file("value", "red")]);
+        // A compaction that meets the block ends all writing.
+        done.code != 0 && done.err.contains("Damaged")
+    };
     assert_eq!(["alice", "carol", "alice", "carol"].map(refused).iter().filter(|refused| **refused).count(), 2);
     assert_eq!(broker.end_with("TERM").code(), Some(1));
     let log = log_of(&world);
