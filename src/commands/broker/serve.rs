@@ -22,6 +22,9 @@ const GLANCE: Duration = Duration::from_millis(2);
 /// How often it is looked whether writes are taken.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// What to do where a write failed.
+const AFTER_A_STOP: &str = "check the disk, then start the broker again: what it receipted is there, and owners repeat the rest";
+
 /// Serves until SIGINT or SIGTERM, then drains. Prints two lines once it serves: where, and the address for clients.
 pub(super) async fn run(console: &Console, settings: Settings) -> Result<(), Failure> {
     let stop = Stop::listen()?;
@@ -41,10 +44,10 @@ pub(super) async fn run(console: &Console, settings: Settings) -> Result<(), Fai
     released(&store).await;
     tracing::info!("stopped");
     match condition {
-        Condition::Stopped(cause) => Err(Failure::new(
-            format!("the store took no more writes: {cause}"),
-            "check the disk, then start the broker again: what it receipted is there, and owners repeat the rest",
-        )),
+        // A compaction that meets damage ends all writing, and would meet it again.
+        Condition::Stopped(cause) => {
+            Err(Failure::new(format!("the store took no more writes: {cause}"), if damaged > 0 { AFTER_DAMAGE } else { AFTER_A_STOP }))
+        }
         _ if damaged > 0 => Err(Failure::new("stored data was found damaged: the log says of which queues", AFTER_DAMAGE)),
         _ => Ok(()),
     }
