@@ -105,7 +105,8 @@ async fn an_empty_storage_is_no_accusation() {
     let queue = follow(&state, &owner.grant(&reader_key()).await);
     let nothing: Arc<dyn Driver> = Arc::new(MemoryStorage::new());
     let mut reader = subscriber(&state, queue, &nothing, OFTEN);
-    verdict(&mut reader, Verdict::Stale).await;
+    let report = verdict(&mut reader, Verdict::Offline).await;
+    assert!(report.detail.contains("no such object in the storage"), "{report:?}");
 }
 
 /// [P-21] The second opinion is the head that the storage shows, as it was signed.
